@@ -1,0 +1,33 @@
+"""Settings of the tasks that use a potential rather than make one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from aiida_mlip.schema.potential import Device, Dtype
+from aiida_mlip.science.models import StrictModel
+
+
+class EvaluateSettings(StrictModel):
+    """How a potential is applied to data sets."""
+
+    device: Device = "cpu"
+    dtype: Dtype = "float64"
+    batch_size: int = Field(default=8, gt=0)
+    head: str | None = Field(default=None, description="head to evaluate; None: the potential's own")
+    stress: bool = Field(default=True, description="compute stresses of periodic configurations")
+    descriptors: bool = Field(default=False, description="invariant descriptors, averaged over the atoms of a frame")
+    labelled: bool = Field(default=False, description="also return the frames with the predictions as labels")
+
+
+class PropertySettings(StrictModel):
+    """Which properties are computed with a potential, and with what parameters."""
+
+    properties: dict[str, dict[str, Any]] = Field(
+        description="name in the registry -> its input fields; an optional field 'property' names the kind", min_length=1
+    )
+    device: Device = "cpu"
+    dtype: Dtype = "float64"
+    head: str | None = None
