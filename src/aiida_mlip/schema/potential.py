@@ -21,7 +21,9 @@ class PotentialInfo(StrictModel):
     architecture: str = Field(description="name of the backend that can load the file, e.g. 'mace'")
     elements: tuple[str, ...] = Field(description="chemical symbols in order of atomic number", min_length=1)
     r_max: float = Field(gt=0, description="cut-off radius of one message-passing layer [Å]")
-    num_interactions: int = Field(default=1, ge=1, description="layers; the receptive field is num_interactions * r_max")
+    num_interactions: int = Field(
+        default=1, ge=1, description="layers; the receptive field is num_interactions * r_max"
+    )
     heads: tuple[str, ...] = Field(default=("Default",), min_length=1, description="heads in the file, in order")
     head: str = Field(default="Default", description="the head that is meant when nothing else is said")
     dtype: Dtype = Field(description="floating-point type of the stored parameters")

@@ -26,7 +26,8 @@ class PropertySettings(StrictModel):
     """Which properties are computed with a potential, and with what parameters."""
 
     properties: dict[str, dict[str, Any]] = Field(
-        description="name in the registry -> its input fields; an optional field 'property' names the kind", min_length=1
+        description="name in the registry -> its input fields; an optional field 'property' names the kind",
+        min_length=1,
     )
     device: Device = "cpu"
     dtype: Dtype = "float64"

@@ -23,7 +23,9 @@ def upgrade(
     """
     version = document.get("contract")
     if not isinstance(version, int):
-        raise TaskError(ErrorKind.CONTRACT, f"contract = {version!r} is not a version number.", "Use a matching worker.")
+        raise TaskError(
+            ErrorKind.CONTRACT, f"contract = {version!r} is not a version number.", "Use a matching worker."
+        )
     while version < to:
         if version not in upgrades:
             raise TaskError(ErrorKind.CONTRACT, f"contract = {version} is too old.", "Make the job again.")

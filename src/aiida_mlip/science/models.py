@@ -34,4 +34,6 @@ def _explain_one(field: str, item: dict[str, Any], model: type[BaseModel] | None
     if kind == "extra_forbidden":
         known = f": known here are {', '.join(sorted(model.model_fields))}" if model and len(item["loc"]) == 1 else ""
         return f"{field} is not a known field{known or ': check its spelling against the reference'}"
+    if isinstance(item["input"], dict | BaseModel):
+        return f"{field}: {message}"
     return f"{field} = {item['input']!r}: {message}"
