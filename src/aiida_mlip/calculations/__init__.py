@@ -1,0 +1,1 @@
+"""One CalcJob for each task of the worker, and the calcfunctions."""

@@ -1,0 +1,1 @@
+"""Data nodes: potentials and labelled configurations."""

@@ -1,0 +1,1 @@
+"""The contract between AiiDA and the worker, typed and versioned."""

@@ -1,0 +1,1 @@
+"""What is true regardless of AiiDA and of any potential: configurations, properties, statistics."""

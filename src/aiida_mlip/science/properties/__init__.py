@@ -1,0 +1,1 @@
+"""Properties of materials, one file each, found by a registry."""

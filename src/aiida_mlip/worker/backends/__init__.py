@@ -1,0 +1,1 @@
+"""Potentials by architecture: one file each, found by a registry."""

@@ -1,0 +1,1 @@
+"""What the worker can do, one file each."""
