@@ -19,6 +19,11 @@ class EvaluateSettings(StrictModel):
     head: str | None = Field(default=None, description="head to evaluate; None: the potential's own")
     stress: bool = Field(default=True, description="compute stresses of periodic configurations")
     descriptors: bool = Field(default=False, description="invariant descriptors, averaged over the atoms of a frame")
+    align_on: str | None = Field(
+        default=None,
+        description="data set on which one energy shift per element is fitted before energy errors are computed; "
+        "for potentials of another level of theory, whose energies have another zero",
+    )
     labelled: bool = Field(default=False, description="also return the frames with the predictions as labels")
 
 
