@@ -1,1 +1,1 @@
-"""What runs on the compute node; it never imports AiiDA."""
+"""What runs on the compute node: one task per job, with a potential of one backend. It never imports AiiDA."""

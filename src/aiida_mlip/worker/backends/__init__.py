@@ -1,1 +1,140 @@
-"""Potentials by architecture: one file each, found by a registry."""
+"""Registry of the backends: how a potential of each architecture is inspected, loaded and applied.
+
+A backend is one file here; adding one touches nothing else but the table below.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from aiida_mlip.schema.errors import ErrorKind, TaskError
+from aiida_mlip.schema.potential import Device, Dtype, PotentialInfo
+from aiida_mlip.science.predictions import Predictions
+
+ProgressCallback = Callable[[int], None]
+
+
+class Potential(Protocol):
+    """A potential in memory, bound to a device, a floating-point type and a head."""
+
+    @property
+    def info(self) -> PotentialInfo:
+        """The description of the potential; ``info.head`` is the head in use."""
+
+    def calculator(self) -> Calculator:
+        """Return an ASE calculator with energy, free_energy, forces and stress."""
+
+    def evaluate(
+        self,
+        frames: Sequence[Atoms],
+        *,
+        batch_size: int = 8,
+        stress: bool = True,
+        descriptors: bool = False,
+        on_progress: ProgressCallback | None = None,
+    ) -> Predictions:
+        """Apply the potential to many frames.
+
+        :param batch_size: frames in one call of the model.
+        :param stress: compute stresses of the frames that are periodic in three directions.
+        :param descriptors: compute descriptors averaged over the atoms of each frame.
+        :param on_progress: called with the number of frames done after every batch.
+        :raises TaskError: of kind ``input`` where the potential lacks an element or cannot do what is asked.
+        """
+
+
+class Backend(Protocol):
+    """One potential architecture."""
+
+    def inspect(self, path: Path) -> PotentialInfo:
+        """Describe a model file.
+
+        :raises TaskError: of kind ``input`` where it is not a model of this architecture.
+        """
+
+    def load(
+        self,
+        path: Path,
+        *,
+        info: PotentialInfo | None = None,
+        device: Device = "cpu",
+        dtype: Dtype = "float64",
+        head: str | None = None,
+    ) -> Potential:
+        """Load a model file.
+
+        :param info: its description; where given, its facts that the file does not hold (level of theory, licence,
+            head that is meant) are kept.
+        :param head: head to use; None: the one of ``info``.
+        :raises TaskError: of kind ``input`` for a wrong file or head, ``device`` where the device is not there.
+        """
+
+
+BACKENDS: Mapping[str, str] = {
+    "mace": "aiida_mlip.worker.backends.mace:MaceBackend",
+    "emt": "aiida_mlip.worker.backends.ase_calculators:EmtBackend",
+    "lj": "aiida_mlip.worker.backends.ase_calculators:LennardJonesBackend",
+}
+"""Architecture -> ``module:class``."""
+
+
+def backend_of(architecture: str) -> Backend:
+    """Import and return the backend of an architecture.
+
+    :raises TaskError: of kind ``input`` where there is none of this name.
+    """
+    if architecture not in BACKENDS:
+        raise TaskError(
+            ErrorKind.INPUT,
+            f"potential.architecture = {architecture!r} is not known.",
+            f"Known are: {', '.join(sorted(BACKENDS))}.",
+        )
+    module, name = BACKENDS[architecture].split(":")
+    backend: Backend = getattr(import_module(module), name)()
+    return backend
+
+
+def detect(path: Path) -> str:
+    """Return the architecture of a model file: a JSON object names its own, everything else is mace's."""
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        return str(document["architecture"])
+    except (ValueError, KeyError, TypeError):
+        return "mace"
+
+
+def load_potential(
+    path: Path,
+    info: Mapping[str, Any] | PotentialInfo | None,
+    *,
+    device: Device = "cpu",
+    dtype: Dtype = "float64",
+    head: str | None = None,
+) -> Potential:
+    """Load the model file of a job with the backend that its description names."""
+    described = PotentialInfo.model_validate(info) if isinstance(info, Mapping) else info
+    backend = backend_of(described.architecture if described else detect(path))
+    return backend.load(path, info=described, device=device, dtype=dtype, head=head)
+
+
+def refuse_unknown_elements(frames: Sequence[Atoms], elements: Sequence[str], *, what: str = "the potential") -> None:
+    """Raise where a frame has an element that is not among ``elements``.
+
+    :raises TaskError: of kind ``input`` that names the elements and the first frame with one.
+    """
+    known = set(elements)
+    for index, atoms in enumerate(frames):
+        if missing := sorted(set(atoms.get_chemical_symbols()) - known):
+            raise TaskError(
+                ErrorKind.INPUT,
+                f"Frame {index} ({atoms.get_chemical_formula()}) has {', '.join(missing)}, which {what} lacks.",
+                f"Known elements: {', '.join(elements)}. Use a potential that has it, or remove the frame.",
+                details={"frame": index, "missing": missing},
+            )

@@ -1,0 +1,252 @@
+"""MACE models: description, loading, and evaluation in batches with mace's own graphs and data loader.
+
+A model file is a pickle: loading it runs code. The caller has to know where the file comes from (its checksum is in
+:class:`~aiida_mlip.schema.potential.PotentialInfo`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
+
+from aiida_mlip.schema.errors import ErrorKind, TaskError
+from aiida_mlip.schema.potential import Device, Dtype, PotentialInfo
+from aiida_mlip.science.predictions import FloatArray, Predictions
+from aiida_mlip.worker.backends import ProgressCallback, refuse_unknown_elements
+
+TORCH_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+REPLAY_HEAD = "pt_head"
+"""The name that mace gives to the head of the replay data."""
+
+
+class MacePotential:
+    """A MACE model on a device, in one floating-point type, for one head."""
+
+    def __init__(self, model: Any, info: PotentialInfo, device: Device, dtype: Dtype) -> None:
+        self.model = model
+        self.info = info
+        self._device = device
+        self._dtype = dtype
+
+    def calculator(self) -> Calculator:
+        """Return mace's own ASE calculator for the head in use."""
+        from mace.calculators import MACECalculator
+
+        return MACECalculator(models=[self.model], device=self._device, default_dtype=self._dtype, head=self.info.head)
+
+    def evaluate(
+        self,
+        frames: Sequence[Atoms],
+        *,
+        batch_size: int = 8,
+        stress: bool = True,
+        descriptors: bool = False,
+        on_progress: ProgressCallback | None = None,
+    ) -> Predictions:
+        """See :class:`aiida_mlip.worker.backends.Potential`."""
+        refuse_unknown_elements(frames, self.info.elements, what="the model")
+        energies, forces = np.zeros(len(frames)), []
+        stresses = np.full((len(frames), 6), np.nan)
+        features: list[FloatArray] = []
+        done = 0
+        with default_dtype(self._dtype):
+            for batch in self._batches(frames, batch_size):
+                out = self.model(batch.to_dict(), compute_force=True, compute_stress=stress, training=False)
+                ends = np.cumsum(np.diff(_array(batch.ptr)).astype(int))
+                size = len(ends)
+                energies[done : done + size] = _array(out["energy"])
+                forces.extend(np.split(_array(out["forces"]), ends[:-1]))
+                if stress:
+                    stresses[done : done + size] = _voigt(_array(out["stress"]))
+                if descriptors:
+                    features.extend(
+                        part.mean(axis=0) for part in np.split(_invariants(self.model, out["node_feats"]), ends[:-1])
+                    )
+                done += size
+                if on_progress:
+                    on_progress(done)
+        stresses[[not frame.pbc.all() for frame in frames]] = np.nan
+        return Predictions(energies, forces, stresses, np.array(features) if descriptors else None)
+
+    def _batches(self, frames: Sequence[Atoms], batch_size: int) -> Iterator[Any]:
+        """Yield batches of graphs, made when they are needed; labels in the frames are not looked at."""
+        from mace.data import AtomicData, KeySpecification, config_from_atoms
+        from mace.tools import AtomicNumberTable
+        from mace.tools.torch_geometric import Batch
+
+        table = AtomicNumberTable([int(z) for z in self.model.atomic_numbers])
+        keys = KeySpecification(info_keys={}, arrays_keys={})
+        heads = list(self.info.heads)
+        for first in range(0, len(frames), batch_size):
+            graphs = []
+            for frame in frames[first : first + batch_size]:
+                bare = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+                config = config_from_atoms(bare, key_specification=keys, head_name=self.info.head)
+                graphs.append(
+                    AtomicData.from_config(config, z_table=table, cutoff=float(self.model.r_max), heads=heads)
+                )
+            yield Batch.from_data_list(graphs).to(self._device)
+
+
+class MaceBackend:
+    """Models of mace-torch."""
+
+    def inspect(self, path: Path) -> PotentialInfo:
+        """See :class:`aiida_mlip.worker.backends.Backend`."""
+        return describe(read_model(path), sha256=sha256_of(path))
+
+    def load(
+        self,
+        path: Path,
+        *,
+        info: PotentialInfo | None = None,
+        device: Device = "cpu",
+        dtype: Dtype = "float64",
+        head: str | None = None,
+    ) -> MacePotential:
+        """See :class:`aiida_mlip.worker.backends.Backend`."""
+        model = read_model(path, device=device)
+        return bind(model, info=info, device=device, dtype=dtype, head=head)
+
+
+def bind(
+    model: Any, *, info: PotentialInfo | None = None, device: Device = "cpu", dtype: Dtype = "float64", head: str | None
+) -> MacePotential:
+    """Return a potential around a model in memory, which is moved to the device and type.
+
+    :raises TaskError: of kind ``input`` where the model has no such head.
+    """
+    found = describe(model)
+    wanted = head or (info.head if info else None) or found.head
+    if wanted not in found.heads:
+        raise TaskError(
+            ErrorKind.INPUT, f"head = {wanted!r} is not in the model.", f"Its heads are: {', '.join(found.heads)}."
+        )
+    facts = info.model_dump() if info else found.model_dump()
+    facts.update(elements=found.elements, heads=found.heads, head=wanted, e0s=found.e0s, r_max=found.r_max)
+    model = model.to(device=device, dtype=TORCH_DTYPES[dtype]).eval()
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    return MacePotential(model, PotentialInfo.model_validate(facts), device, dtype)
+
+
+def read_model(path: Path, *, device: Device = "cpu") -> Any:
+    """Unpickle a MACE model.
+
+    :raises TaskError: of kind ``device`` where the device is not there, ``input`` where the file is not such a model.
+    """
+    import mace.modules  # noqa: F401 - the pickle refers to it
+
+    require_device(device)
+    try:
+        model = torch.load(path, map_location=device, weights_only=False)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError, KeyError, ValueError) as error:
+        raise TaskError(
+            ErrorKind.INPUT,
+            f"{path.name} cannot be read as a MACE model: {str(error).splitlines()[0] if str(error) else error!r}.",
+            "The file may be cut short or damaged: compare its size and sha256 with the original.",
+        ) from error
+    if not all(hasattr(model, name) for name in ("atomic_numbers", "r_max", "atomic_energies_fn", "interactions")):
+        raise TaskError(
+            ErrorKind.INPUT,
+            f"{path.name} holds a {type(model).__name__}, which is not a MACE model.",
+            "Give the .model file of a MACE training, not a checkpoint or a compiled model.",
+        )
+    return model
+
+
+def require_device(device: Device) -> None:
+    """Raise where torch cannot use the device.
+
+    :raises TaskError: of kind ``device``.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TaskError(
+            ErrorKind.DEVICE,
+            "device = 'cuda': torch sees no GPU on this node.",
+            "Ask the scheduler for a GPU and install a CUDA build of torch, or set device = 'cpu'.",
+        )
+
+
+def describe(model: Any, *, sha256: str = "") -> PotentialInfo:
+    """Return what is known of a model in memory."""
+    symbols = tuple(chemical_symbols[int(z)] for z in model.atomic_numbers)
+    heads = tuple(getattr(model, "heads", None) or ("Default",))
+    energies = _array(model.atomic_energies_fn.atomic_energies).reshape(-1, len(symbols))
+    if len(energies) == 1 < len(heads):
+        energies = np.repeat(energies, len(heads), axis=0)
+    parameters = list(model.parameters())
+    return PotentialInfo(
+        architecture="mace",
+        elements=symbols,
+        r_max=float(model.r_max),
+        num_interactions=int(model.num_interactions),
+        heads=heads,
+        head=_default_head(heads),
+        dtype="float32" if parameters[0].dtype == torch.float32 else "float64",
+        num_parameters=sum(parameter.numel() for parameter in parameters),
+        e0s={
+            head: {symbol: float(value) for symbol, value in zip(symbols, row, strict=True)}
+            for head, row in zip(heads, energies, strict=True)
+        },
+        sha256=sha256,
+        backend_version=f"mace-torch {metadata.version('mace-torch')}",
+        extra={"model_class": type(model).__name__, "zbl": hasattr(model, "pair_repulsion_fn")},
+    )
+
+
+def _default_head(heads: Sequence[str]) -> str:
+    """Return the head that is meant when none is named: the default one, else the first that is not replay."""
+    for head in heads:
+        if head.lower() == "default":
+            return head
+    return next((head for head in heads if head != REPLAY_HEAD), heads[0])
+
+
+def sha256_of(path: Path) -> str:
+    """Return the checksum of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def default_dtype(dtype: Dtype) -> Iterator[None]:
+    """Set torch's default floating-point type for a while; mace makes its graphs in it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(TORCH_DTYPES[dtype])
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _array(tensor: Any) -> FloatArray:
+    return np.asarray(tensor.detach().cpu().numpy(), dtype=float)
+
+
+def _voigt(stress: FloatArray) -> FloatArray:
+    """Return stresses of shape (n, 3, 3) in Voigt order xx, yy, zz, yz, xz, xy, shape (n, 6)."""
+    full = stress.reshape(-1, 3, 3)
+    return full[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+
+def _invariants(model: Any, node_features: Any) -> FloatArray:
+    """Return the invariant part of the node features, shape (atoms, layers * channels)."""
+    from e3nn import o3
+    from mace.modules.utils import extract_invariant
+
+    irreps = o3.Irreps(str(model.products[0].linear.irreps_out))
+    channels = irreps.dim // (irreps.lmax + 1) ** 2
+    layers = int(model.num_interactions)
+    return _array(extract_invariant(node_features, num_layers=layers, num_features=channels, l_max=irreps.lmax))
