@@ -15,7 +15,7 @@ class Scratch(StrictModel):
 
     kind: Literal["scratch"] = "scratch"
     num_channels: int = Field(default=64, gt=0)
-    max_L: int = Field(default=0, ge=0, le=3)
+    max_L: int = Field(default=0, ge=0, le=3)  # noqa: N815 - mace's name
     correlation: int = Field(default=3, ge=1, le=4)
     num_interactions: int = Field(default=2, ge=1)
     num_radial_basis: int = Field(default=8, gt=0)
@@ -172,6 +172,11 @@ def _first_problem(s: TrainSettings) -> str:
         return "distributed training needs device = 'cuda': mace cannot run data-parallel on CPUs"
     if s.loss.energy_weight == s.loss.forces_weight == s.loss.stress_weight == 0:
         return "loss: all weights are 0, nothing would be trained: give at least one a positive weight"
+    if s.loss.kind == "weighted" and s.loss.stress_weight > 0:
+        return (
+            f"loss.stress_weight = {s.loss.stress_weight} has no effect with loss.kind = 'weighted', which has no "
+            "stress term: use 'stress', 'universal' or 'huber', or set the weight to 0"
+        )
     if s.strategy.kind == "replay" and s.loss.kind != "universal":
         return f"loss.kind = {s.loss.kind!r}: mace trains replay with the 'universal' loss only: set loss.kind to it"
     return ""
