@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -153,30 +154,29 @@ class TrainSettings(StrictModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainSettings:
-        if problem := _first_problem(self):
-            raise ValueError(problem)
+        if problems := list(_problems(self)):
+            raise ValueError("; ".join(problems))
         return self
 
 
-def _first_problem(s: TrainSettings) -> str:
-    """Return what contradicts itself in the settings, or an empty text."""
+def _problems(s: TrainSettings) -> Iterator[str]:
+    """Yield what contradicts itself in the settings: field, value, remedy."""
     scratch, e0s = s.strategy.kind == "scratch", s.e0_policy.kind
     if scratch and e0s in ("estimated", "foundation"):
-        return (
+        yield (
             f"e0_policy = {e0s!r} needs a foundation model and strategy 'scratch' has none: "
             "use 'isolated_atoms', 'average' or 'explicit'"
         )
     if not scratch and e0s == "average":
-        return "e0_policy = 'average' discards the foundation model's E0s: use 'estimated'"
+        yield "e0_policy = 'average' discards the foundation model's E0s: use 'estimated'"
     if s.distributed and s.device == "cpu":
-        return "distributed training needs device = 'cuda': mace cannot run data-parallel on CPUs"
+        yield "distributed training needs device = 'cuda': mace cannot run data-parallel on CPUs"
     if s.loss.energy_weight == s.loss.forces_weight == s.loss.stress_weight == 0:
-        return "loss: all weights are 0, nothing would be trained: give at least one a positive weight"
+        yield "loss: all weights are 0, nothing would be trained: give at least one a positive weight"
     if s.loss.kind == "weighted" and s.loss.stress_weight > 0:
-        return (
+        yield (
             f"loss.stress_weight = {s.loss.stress_weight} has no effect with loss.kind = 'weighted', which has no "
             "stress term: use 'stress', 'universal' or 'huber', or set the weight to 0"
         )
     if s.strategy.kind == "replay" and s.loss.kind != "universal":
-        return f"loss.kind = {s.loss.kind!r}: mace trains replay with the 'universal' loss only: set loss.kind to it"
-    return ""
+        yield f"loss.kind = {s.loss.kind!r}: mace trains replay with the 'universal' loss only: set loss.kind to it"
