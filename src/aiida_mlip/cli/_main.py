@@ -20,7 +20,7 @@ class LazyGroup(click.Group):
     functions only, so that listing the commands stays fast.
     """
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (the signature is click's)
         """Return the names of the modules beside this one that do not start with an underscore."""
         found = pkgutil.iter_modules([str(Path(__file__).parent)])
         return sorted(module.name for module in found if not module.name.startswith("_"))

@@ -6,6 +6,7 @@ stfc publishes a different project as `aiida-mlip`. It has our import name `aiid
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib import metadata
 
@@ -18,8 +19,7 @@ def conflict(path: Sequence[str] | None = None) -> str | None:
 
     :param path: directories to search for installed distributions; None means ``sys.path``.
     """
-    where = {"path": list(path)} if path is not None else {}
-    found = next(iter(metadata.distributions(name=THEIRS, **where)), None)
+    found = next(iter(metadata.distributions(name=THEIRS, path=list(sys.path if path is None else path))), None)
     if found is None:
         return None
     return (

@@ -1,0 +1,1 @@
+"""Computers: described by one YAML file each, registered in AiiDA, tested, and asked for their job options."""
