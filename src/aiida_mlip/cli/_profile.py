@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
@@ -12,12 +15,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def _make_verdi_findable() -> None:
+    """Put the folder of the running Python on the PATH: AiiDA looks for `verdi` there, once, when it is imported."""
+    folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    if folder not in path.split(os.pathsep):
+        os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
+
+
 def load(name: str | None = None) -> None:
     """Load an AiiDA profile, unless one is loaded already and none is named.
 
     :param name: the profile; None means the loaded one, or else the default of the AiiDA configuration.
     :raises click.ClickException: if there is no such profile.
     """
+    _make_verdi_findable()
     from aiida.common.exceptions import ConfigurationError
     from aiida.manage import get_manager
     from aiida.manage.configuration import load_profile
@@ -44,3 +55,49 @@ def with_profile(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return wrapper
+
+
+def make(name: str) -> None:
+    """Load the profile, and create it first where there is none: SQLite, and a ZeroMQ broker that needs no service.
+
+    Only the AiiDA configuration that ``AIIDA_PATH`` points to is touched, and a default profile is left as it is.
+    """
+    _make_verdi_findable()
+    from aiida.manage.configuration import create_profile, get_config
+    from aiida.plugins import BrokerFactory
+
+    config = get_config(create=True)
+    if name not in config.profile_names:
+        broker = "core.zeromq"
+        create_profile(
+            config,
+            name=name,
+            email="aiida@localhost",
+            storage_backend="core.sqlite_dos",
+            storage_config={},
+            broker_backend=broker,
+            broker_config=BrokerFactory(broker).get_default_config(),
+        )
+        config.set_option("runner.poll.interval", 1, scope=name)
+        config.set_default_profile(name, overwrite=False)
+        config.store()
+        click.echo(f"profile     {name} (new, in {config.dirpath})")
+    load(name)
+
+
+def start_daemon() -> None:
+    """Start the daemon of the loaded profile; one that runs is restarted, since it would go on with the old code.
+
+    :raises click.ClickException: if it does not start.
+    """
+    from aiida.common.exceptions import ConfigurationError
+    from aiida.engine.daemon.client import DaemonException, get_daemon_client
+
+    client = get_daemon_client()
+    try:
+        if client.is_daemon_running:
+            client.stop_daemon(wait=True)
+        client.start_daemon()
+    except (ConfigurationError, DaemonException) as error:
+        raise click.ClickException(f"the daemon did not start: {error}. Its log: {client.daemon_log_file}") from error
+    click.echo(f"daemon      running, log in {client.daemon_log_file}")
