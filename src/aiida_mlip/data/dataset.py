@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 from aiida.common import exceptions
 from aiida.orm import Data
+from aiida.orm.nodes.caching import NodeCaching
 from ase import Atoms
 
 from aiida_mlip.science import keys
 from aiida_mlip.science.datasets.canonical import canonical, read_extxyz, write_extxyz
 
 
-class DatasetData(Data):  # type: ignore[misc]
+class _ContentCaching(NodeCaching):
+    """Hashes the physical content: not where a label came from, and not in what words it is described."""
+
+    def get_objects_to_hash(self) -> dict[str, Any]:
+        """Return the class and the digest of the configurations without their sources."""
+        return {"class": str(self._node.__class__), "content": self._node.base.attributes.get(DatasetData.DIGEST, None)}
+
+
+class DatasetData(Data):
     """Configurations with the canonical labels of :mod:`aiida_mlip.science.keys`.
 
-    Equal content is written as equal bytes and so has an equal hash. Frames may lack labels (a replay set before it
-    is labelled); what is there is counted in the attributes.
+    The hash is that of geometries, labels, types and groups. Two data sets that differ only in the ``source`` of
+    their labels, or in the words for the level of theory, are one to the cache. Frames may lack labels (a replay set
+    before it is labelled); what is there is counted in the attributes.
 
     :param frames: configurations; anything but canonical keys is dropped.
     :param level_of_theory: what the labels were computed with, in words.
-    :raises ValueError: if there is no frame.
+    :raises ValueError: if there is no frame, or something that is not an ``Atoms`` object.
     """
 
     FILENAME = "configurations.xyz"
-
-    _hash_ignored_attributes = (*Data._hash_ignored_attributes, "level_of_theory")
+    DIGEST = "content_sha256"
+    _CLS_NODE_CACHING = _ContentCaching
 
     def __init__(self, frames: Iterable[Atoms], *, level_of_theory: str = "unknown", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        counted: list[Atoms] = [canonical(atoms) for atoms in frames]
+        counted = [canonical(atoms) for atoms in _atoms_only(frames)]
         if not counted:
             raise ValueError("frames is empty: a data set needs at least one configuration")
-        text = io.StringIO()
-        write_extxyz(counted, text)
-        self.base.repository.put_object_from_filelike(io.BytesIO(text.getvalue().encode()), self.FILENAME)
-        self.base.attributes.set_many({**_counts(counted), "level_of_theory": level_of_theory})
+        text = _text(counted)
+        self.base.repository.put_object_from_filelike(io.BytesIO(text.encode()), self.FILENAME)
+        self.base.attributes.set_many(
+            {
+                **_counts(counted),
+                self.DIGEST: _digest(counted),
+                "file_sha256": hashlib.sha256(text.encode()).hexdigest(),
+                "level_of_theory": level_of_theory,
+            }
+        )
 
     def frames(self) -> Iterator[Atoms]:
         """Yield the configurations in order, reading as it goes."""
@@ -60,6 +78,27 @@ class DatasetData(Data):  # type: ignore[misc]
         return dict(self.base.attributes.get("config_types"))
 
     @property
+    def labels(self) -> dict[str, int]:
+        """Return for each label key of :mod:`aiida_mlip.science.keys` the number of configurations that carry it."""
+        return dict(self.base.attributes.get("labels"))
+
+    @property
+    def isolated_atoms(self) -> dict[str, int]:
+        """Return for each element the number of isolated-atom configurations with an energy."""
+        return dict(self.base.attributes.get("isolated_atoms"))
+
+    @property
+    def max_force(self) -> float | None:
+        """Return the largest force component in absolute value [eV/Å], None without forces."""
+        value = self.base.attributes.get("max_force")
+        return None if value is None else float(value)
+
+    @property
+    def not_finite(self) -> list[int]:
+        """Return the indices of the first configurations (at most 10) with a label or position that is NaN or infinite."""
+        return list(self.base.attributes.get("not_finite")["first"])
+
+    @property
     def level_of_theory(self) -> str:
         """Return what the labels were computed with."""
         return str(self.base.attributes.get("level_of_theory", "unknown"))
@@ -69,15 +108,68 @@ class DatasetData(Data):  # type: ignore[misc]
         """Return the extended XYZ text."""
         return str(self.base.repository.get_object_content(self.FILENAME))
 
+    def fingerprints(self) -> dict[str, int]:
+        """Return the digest of each geometry and the index of the first configuration that has it.
+
+        Two geometries have one digest where species, cell, periodicity and positions agree to 1e-6 Å. Isolated atoms
+        are left out: they are alike in every set.
+        """
+        found: dict[str, int] = {}
+        for index, atoms in enumerate(self.frames()):
+            if not _is_isolated(atoms):
+                found.setdefault(_geometry_digest(atoms), index)
+        return found
+
     def _validate(self) -> bool:
         super()._validate()
         if self.FILENAME not in self.base.repository.list_object_names():
             raise exceptions.ValidationError(f"{self.FILENAME} is missing: make the node from frames")
+        with self.base.repository.open(self.FILENAME, "rb") as handle:
+            found = hashlib.file_digest(handle, "sha256").hexdigest()
+        if self.base.attributes.get("file_sha256", None) != found:
+            raise exceptions.ValidationError(
+                f"{self.FILENAME} is not what the attributes describe: make the node from frames, and do not edit it"
+            )
         return True
+
+
+def _atoms_only(frames: Iterable[Atoms]) -> Iterator[Atoms]:
+    for index, atoms in enumerate([frames] if isinstance(frames, Atoms) else frames):
+        if not isinstance(atoms, Atoms):
+            raise ValueError(  # noqa: TRY004 - one kind of error for bad input
+                f"frames[{index}] = {atoms!r} is not an ase.Atoms: read the file with ase.io.read(FILE, ':') first"
+            )
+        yield atoms
+
+
+def _text(frames: list[Atoms]) -> str:
+    text = io.StringIO()
+    write_extxyz(frames, text)
+    return text.getvalue()
+
+
+def _digest(frames: list[Atoms]) -> str:
+    """Return the sha256 of the configurations without the sources of their labels."""
+    bare = []
+    for atoms in frames:
+        copy = atoms.copy()
+        copy.info.pop(keys.SOURCE, None)
+        bare.append(copy)
+    return hashlib.sha256(_text(bare).encode()).hexdigest()
+
+
+def _geometry_digest(atoms: Atoms) -> str:
+    rounded = [np.round(part, 6) + 0.0 for part in (atoms.positions, np.asarray(atoms.cell))]  # + 0.0 drops -0.0
+    parts = [np.asarray(atoms.numbers, dtype=np.int64), np.asarray(atoms.pbc, dtype=np.int64), *rounded]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]
 
 
 def _counts(frames: list[Atoms]) -> dict[str, Any]:
     """Return what is queried most: sizes, elements, types, and how many frames carry each label."""
+    forces = [np.abs(atoms.arrays[keys.FORCES]).max() for atoms in frames if keys.FORCES in atoms.arrays]
+    finite = [force for force in forces if np.isfinite(force)]
+    damaged = [index for index, atoms in enumerate(frames) if not _is_finite(atoms)]
+    isolated = Counter(atoms.symbols[0] for atoms in frames if _is_isolated(atoms) and keys.ENERGY in atoms.info)
     return {
         "num_frames": len(frames),
         "num_atoms": sum(len(atoms) for atoms in frames),
@@ -88,7 +180,20 @@ def _counts(frames: list[Atoms]) -> dict[str, Any]:
             keys.FORCES: sum(keys.FORCES in atoms.arrays for atoms in frames),
             keys.STRESS: sum(keys.STRESS in atoms.info for atoms in frames),
         },
+        "isolated_atoms": dict(sorted(isolated.items())),
+        "not_finite": {"count": len(damaged), "first": damaged[:10]},
+        "max_force": float(max(finite)) if finite else None,
     }
+
+
+def _is_finite(atoms: Atoms) -> bool:
+    """Return whether positions and all labels that are there are finite numbers."""
+    labels = [atoms.info.get(keys.ENERGY, 0.0), atoms.info.get(keys.STRESS, 0.0), atoms.arrays.get(keys.FORCES, 0.0)]
+    return all(np.isfinite(part).all() for part in (atoms.positions, *labels))
+
+
+def _is_isolated(atoms: Atoms) -> bool:
+    return len(atoms) == 1 and _config_type(atoms) == keys.ISOLATED_ATOM
 
 
 def _config_type(atoms: Atoms) -> str:

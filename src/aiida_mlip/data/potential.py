@@ -13,8 +13,11 @@ from pydantic import ValidationError
 from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.science.models import explain
 
+_TORCH_STARTS = (b"PK\x03\x04", b"\x80")
+"""First bytes of what torch.save writes: a zip archive, or a pickle in its old format."""
 
-class PotentialData(SinglefileData):  # type: ignore[misc]
+
+class PotentialData(SinglefileData):
     """A model file with its :class:`~aiida_mlip.schema.potential.PotentialInfo`.
 
     The node's hash is that of the file and of what changes a prediction (architecture, head, dtype, ...), so that two
@@ -23,6 +26,7 @@ class PotentialData(SinglefileData):  # type: ignore[misc]
     :param file: path of the model file, or an open binary stream.
     :param info: the description; ``sha256`` is filled in, and compared where it is given.
     :param trusted: whether the user vouched for a file whose checksum nobody published.
+    :raises ValueError: if the file is missing, empty, not a model, or not the one described, or ``info`` is wrong.
     """
 
     FILENAME = "potential.model"
@@ -45,7 +49,8 @@ class PotentialData(SinglefileData):  # type: ignore[misc]
                 info = PotentialInfo(**info)
             except ValidationError as error:
                 raise ValueError(explain(error, what="info", model=PotentialInfo)) from error
-        super().__init__(file, filename=kwargs.pop("filename", self.FILENAME), **kwargs)
+        super().__init__(_readable(file), filename=kwargs.pop("filename", self.FILENAME), **kwargs)
+        self._refuse_other_files(info.architecture)
         found = self._file_sha256()
         if info.sha256 and info.sha256 != found:
             raise ValueError(
@@ -72,6 +77,17 @@ class PotentialData(SinglefileData):  # type: ignore[misc]
         """Return whether the user vouched for a file of unknown checksum."""
         return bool(self.base.attributes.get("trusted", False))
 
+    def _refuse_other_files(self, architecture: str) -> None:
+        with self.open(mode="rb") as handle:
+            start = handle.read(64)
+        if not start:
+            raise ValueError("file is empty: get it again")
+        if architecture == "mace" and not start.startswith(_TORCH_STARTS):
+            raise ValueError(
+                f"file starts with {start[:16]!r}, which no file of torch does: it is damaged or something else "
+                "(a web page, a Git LFS pointer); get it again"
+            )
+
     def _file_sha256(self) -> str:
         with self.open(mode="rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -85,3 +101,18 @@ class PotentialData(SinglefileData):  # type: ignore[misc]
         if info.head not in info.heads:
             raise exceptions.ValidationError(f"head = {info.head!r} is not among the heads {list(info.heads)}")
         return True
+
+
+def _readable(file: str | Path | BinaryIO) -> str | BinaryIO:
+    """Return an absolute path or the stream itself.
+
+    :raises ValueError: if there is no such file.
+    """
+    if not isinstance(file, str | Path):
+        return file
+    path = Path(file).expanduser().absolute()
+    if not path.is_file():
+        raise ValueError(
+            f"file = {str(file)!r} does not exist: check the path, or `aiida-mlip foundation install NAME`"
+        )
+    return str(path)
