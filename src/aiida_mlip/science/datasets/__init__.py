@@ -1,0 +1,1 @@
+"""Labelled configurations: reading, one canonical form, auditing, splitting."""
