@@ -13,9 +13,16 @@ from aiida.common import exceptions
 from aiida.orm import Data
 from aiida.orm.nodes.caching import NodeCaching
 from ase import Atoms
+from ase.geometry import minkowski_reduce
 
 from aiida_mlip.science import keys
 from aiida_mlip.science.datasets.canonical import canonical, read_extxyz, write_extxyz
+
+_SHORTEST_CUTOFF = 3.0
+"""No potential has a shorter cut-off [Å]: a single atom whose images are nearer has neighbours."""
+
+_ALONE = 6.0
+"""A single atom whose images are further apart [Å] is taken for an isolated atom where no cut-off is known."""
 
 
 class _ContentCaching(NodeCaching):
@@ -82,10 +89,13 @@ class DatasetData(Data):
         """Return for each label key of :mod:`aiida_mlip.science.keys` the number of configurations that carry it."""
         return dict(self.base.attributes.get("labels"))
 
-    @property
-    def isolated_atoms(self) -> dict[str, int]:
-        """Return for each element the number of isolated-atom configurations with an energy."""
-        return dict(self.base.attributes.get("isolated_atoms"))
+    def isolated_atoms(self, cutoff: float) -> list[tuple[str, bool]]:
+        """Return element, and whether it has an energy, of each frame that is one atom without neighbours.
+
+        :param cutoff: distance [Å] within which no periodic image may be; at least 3.
+        """
+        single = self.base.attributes.get("single_atoms")
+        return [(atom["element"], atom["energy"]) for atom in single if (atom["distance"] or np.inf) > cutoff]
 
     @property
     def max_force(self) -> float | None:
@@ -95,7 +105,7 @@ class DatasetData(Data):
 
     @property
     def not_finite(self) -> list[int]:
-        """Return the indices of the first configurations (at most 10) with a label or position that is NaN or infinite."""
+        """Return the indices of the first 10 configurations with a label or position that is NaN or infinite."""
         return list(self.base.attributes.get("not_finite")["first"])
 
     @property
@@ -111,12 +121,12 @@ class DatasetData(Data):
     def fingerprints(self) -> dict[str, int]:
         """Return the digest of each geometry and the index of the first configuration that has it.
 
-        Two geometries have one digest where species, cell, periodicity and positions agree to 1e-6 Å. Isolated atoms
-        are left out: they are alike in every set.
+        Two geometries have one digest where species, cell, periodicity and positions agree to 1e-6 Å. Single atoms
+        without a neighbour are left out: they are alike in every set.
         """
         found: dict[str, int] = {}
         for index, atoms in enumerate(self.frames()):
-            if not _is_isolated(atoms):
+            if len(atoms) > 1 or _image_distance(atoms) < _ALONE:
                 found.setdefault(_geometry_digest(atoms), index)
         return found
 
@@ -169,7 +179,7 @@ def _counts(frames: list[Atoms]) -> dict[str, Any]:
     forces = [np.abs(atoms.arrays[keys.FORCES]).max() for atoms in frames if keys.FORCES in atoms.arrays]
     finite = [force for force in forces if np.isfinite(force)]
     damaged = [index for index, atoms in enumerate(frames) if not _is_finite(atoms)]
-    isolated = Counter(atoms.symbols[0] for atoms in frames if _is_isolated(atoms) and keys.ENERGY in atoms.info)
+    single = [(atoms, _image_distance(atoms)) for atoms in frames if len(atoms) == 1]
     return {
         "num_frames": len(frames),
         "num_atoms": sum(len(atoms) for atoms in frames),
@@ -180,7 +190,15 @@ def _counts(frames: list[Atoms]) -> dict[str, Any]:
             keys.FORCES: sum(keys.FORCES in atoms.arrays for atoms in frames),
             keys.STRESS: sum(keys.STRESS in atoms.info for atoms in frames),
         },
-        "isolated_atoms": dict(sorted(isolated.items())),
+        "single_atoms": [
+            {
+                "element": atoms.symbols[0],
+                "energy": keys.ENERGY in atoms.info,
+                "distance": distance if np.isfinite(distance) else None,
+            }
+            for atoms, distance in single
+            if distance > _SHORTEST_CUTOFF
+        ],
         "not_finite": {"count": len(damaged), "first": damaged[:10]},
         "max_force": float(max(finite)) if finite else None,
     }
@@ -192,8 +210,12 @@ def _is_finite(atoms: Atoms) -> bool:
     return all(np.isfinite(part).all() for part in (atoms.positions, *labels))
 
 
-def _is_isolated(atoms: Atoms) -> bool:
-    return len(atoms) == 1 and _config_type(atoms) == keys.ISOLATED_ATOM
+def _image_distance(atoms: Atoms) -> float:
+    """Return the distance [Å] of an atom from its nearest periodic image, infinite without periodicity."""
+    if not atoms.pbc.any():
+        return float("inf")
+    cell, _ = minkowski_reduce(atoms.cell, atoms.pbc)
+    return float(np.linalg.norm(cell[atoms.pbc], axis=1).min())
 
 
 def _config_type(atoms: Atoms) -> str:

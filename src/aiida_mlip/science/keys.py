@@ -27,9 +27,6 @@ SOURCE = "source"
 
 DEFAULT_CONFIG_TYPE = "default"
 
-ISOLATED_ATOM = "IsolatedAtom"
-"""The ``config_type`` of a single atom whose energy is an E0; mace's name, and the only one it recognises."""
-
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 UNITS = {ENERGY: "eV", FORCES: "eV/angstrom", STRESS: "eV/angstrom^3"}

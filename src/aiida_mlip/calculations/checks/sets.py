@@ -32,8 +32,8 @@ def check_labels(loss: Loss, sets: Mapping[str, LabelledSet | None]) -> Iterator
         if data is None:
             continue
         for term, key in _TERMS:
-            weight = getattr(loss, term)
-            if weight > 0 and data.labels.get(key, 0) == 0:
+            weight, count = getattr(loss, term), data.labels.get(key, 0)
+            if weight > 0 and count == 0:
                 yield refusal(
                     field,
                     describe(data),
@@ -42,9 +42,12 @@ def check_labels(loss: Loss, sets: Mapping[str, LabelledSet | None]) -> Iterator
                 )
 
 
-def check_validation(loss: Loss, validation: LabelledSet) -> Iterator[str]:
-    """Refuse a validation set that cannot tell a good model from a bad one."""
-    if sum(validation.isolated_atoms.values()) == len(validation):
+def check_validation(loss: Loss, validation: LabelledSet, cutoff: float) -> Iterator[str]:
+    """Refuse a validation set that cannot tell a good model from a bad one.
+
+    :param cutoff: of the potential [Å].
+    """
+    if len(validation.isolated_atoms(cutoff)) == len(validation):
         yield refusal(
             "validation_set",
             describe(validation),

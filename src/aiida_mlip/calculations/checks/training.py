@@ -21,6 +21,9 @@ from aiida_mlip.calculations.checks.wording import LabelledSet, describe, listed
 from aiida_mlip.schema import mace_options
 from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.schema.training import TrainSettings
+from aiida_mlip.science import keys
+
+_TYPICAL_CUTOFF = 6.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class Training:
     validation: LabelledSet | None = None
     replay: LabelledSet | None = None
     tests: Mapping[str, LabelledSet] = field(default_factory=dict)
+
+    @property
+    def cutoff(self) -> float:
+        """Return the cut-off [Å] within which an isolated atom has no neighbour."""
+        strategy = self.settings.strategy
+        if strategy.kind == "scratch":
+            return strategy.r_max
+        return self.potential.r_max if self.potential is not None else _TYPICAL_CUTOFF
 
     @property
     def fitted(self) -> dict[str, LabelledSet | None]:
@@ -138,22 +149,24 @@ def _check_e0s(job: Training, _complete: bool) -> Iterator[str]:
                 f"Add the energy [eV] of the isolated atom for {listed(missing)}",
             )
     if policy.kind == "isolated_atoms" and job.training is not None:
-        missing = [symbol for symbol in needed if symbol not in job.training.isolated_atoms]
+        found = {symbol for symbol, has_energy in job.training.isolated_atoms(job.cutoff) if has_energy}
+        missing = [symbol for symbol in needed if symbol not in found]
         if missing:
             yield refusal(
                 "settings.e0_policy",
                 policy.kind,
-                f"training_set has no isolated atom of {listed(missing)}",
-                "Add one configuration with one atom, config_type = 'IsolatedAtom' and an energy for each element, "
-                "or use another policy",
+                f"training_set has no isolated atom with an energy of {listed(missing)}",
+                f"Add one configuration for each: a single atom with {keys.ENERGY} and no neighbour within "
+                f"{job.cutoff} Å; or use another policy",
             )
 
 
 def _check_batch(job: Training, _complete: bool) -> Iterator[str]:
     if job.training is None:
         return
-    usable = len(job.training) - sum(job.training.isolated_atoms.values())
-    available = usable + (len(job.replay) if job.replay is not None else 0)
+    usable = len(job.training) - len(job.training.isolated_atoms(job.cutoff))
+    processes = job.settings.distributed.num_processes if job.settings.distributed else 1
+    available = (usable + (len(job.replay) if job.replay is not None else 0)) // processes
     if usable == 0:
         yield refusal(
             "training_set",
@@ -165,9 +178,9 @@ def _check_batch(job: Training, _complete: bool) -> Iterator[str]:
         yield refusal(
             "settings.batch_size",
             job.settings.batch_size,
-            f"there are {available} training configurations (without isolated atoms), and mace leaves out a batch that "
-            "is not full",
-            f"Use at most {available}",
+            f"there are {available} training configurations for each process (without isolated atoms), and mace leaves "
+            "out a batch that is not full",
+            f"Use at most {max(available, 1)}",
         )
 
 
@@ -176,7 +189,7 @@ def _check_sets(job: Training, _complete: bool) -> Iterator[str]:
     yield from check_finite(job.sets)
     yield from check_labels(loss, job.fitted)
     if job.validation is not None:
-        yield from check_validation(loss, job.validation)
+        yield from check_validation(loss, job.validation, job.cutoff)
     if job.training is not None and job.validation is not None:
         yield from check_overlap(job.training, job.validation, ("training_set", "validation_set"))
     yield from check_test_sets(job.tests)
@@ -184,14 +197,21 @@ def _check_sets(job: Training, _complete: bool) -> Iterator[str]:
 
 def _check_config_types(job: Training, _complete: bool) -> Iterator[str]:
     weights = job.settings.loss.config_type_weights
+    if weights and job.settings.loss.kind == "huber":
+        yield refusal(
+            "settings.loss.config_type_weights",
+            weights,
+            "mace's 'huber' loss ignores it",
+            "Use settings.loss.kind = 'universal'",
+        )
     if job.training is not None:
-        unknown = [name for name in weights if name not in job.training.config_types and name != "Default"]
-        if unknown:
+        known = {name for data in job.fitted.values() if data is not None for name in data.config_types}
+        if unknown := [name for name in weights if name not in known]:
             yield refusal(
                 "settings.loss.config_type_weights",
                 weights,
                 f"training_set has no config_type {listed(unknown)}",
-                f"Its types are: {listed(job.training.config_types)}",
+                f"Its types are: {listed(sorted(known))}",
             )
     negative = {name: weight for name, weight in weights.items() if weight < 0}
     if negative:

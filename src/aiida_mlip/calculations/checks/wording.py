@@ -24,9 +24,8 @@ class LabelledSet(Protocol):
     def labels(self) -> dict[str, int]:
         """Return for each label key the number of configurations that carry it."""
 
-    @property
-    def isolated_atoms(self) -> dict[str, int]:
-        """Return for each element the number of isolated-atom configurations with an energy."""
+    def isolated_atoms(self, cutoff: float) -> list[tuple[str, bool]]:
+        """Return element, and whether it has an energy, of each frame that is one atom without neighbours."""
 
     @property
     def not_finite(self) -> list[int]:
