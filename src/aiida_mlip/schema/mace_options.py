@@ -96,3 +96,16 @@ valid_fraction virials_key wandb wandb_dir wandb_entity wandb_log_hypers wandb_n
 
 MANAGED: frozenset[str] = frozenset(_MANAGED.split())
 """Options that the worker sets itself (files, folders, label names, restarts) or that a compute node must not use."""
+
+UNSUPPORTED: Mapping[str, str] = {
+    **dict.fromkeys(
+        ["swa", "stage_two", "start_swa", "start_stage_two", "swa_lr", "stage_two_lr"],
+        "Stage Two has a loss of its own, so that its epochs cannot be compared with the others; set loss weights",
+    ),
+    **dict.fromkeys(["enable_cueq", "enable_oeq", "only_cueq"], "its checkpoints have another layout"),
+    "embedding_specs": "the labels it needs are not in the data sets",
+    "lbfgs": "its checkpoints cannot be gone on from",
+    "les_arguments": "only models of class ScaleShiftMACE are trained",
+    "save_cpu": "models are always saved for the CPU",
+}
+"""Options that would break the choice of the best epoch, restarts or the proof of the strategy, and why."""
