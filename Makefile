@@ -1,0 +1,108 @@
+# Everything there is to run. `make` alone lists the targets.
+#
+# TORCH        the torch to install, before anything that depends on it      (default torch==2.13.0)
+# TORCH_INDEX  further package index to take it from. Default: PyTorch's index of CPU builds on a machine without
+#              an NVIDIA driver, where it can be reached; otherwise none, and pip's own configuration decides.
+# PYTHON       the Python that makes .venv; 3.11 or newer
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+TORCH ?= torch==2.13.0
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+PROFILE := mlip
+FOUNDATION := mace-omat-0-small
+PYTEST := $(BIN)/python -m pytest
+
+# The project's own AiiDA: its configuration and data are in .aiida here, and a user's ~/.aiida is never touched.
+export AIIDA_PATH := $(CURDIR)
+export PATH := $(BIN):$(PATH)
+# On shared cores, idle OpenMP threads that spin cost more than they save.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+.PHONY: demo
+demo: setup ## fine-tune a foundation model on tungsten, from nothing to the report
+	aiida-mlip -p $(PROFILE) foundation install $(FOUNDATION)
+	verdi -p $(PROFILE) run examples/finetune_w.py
+	@echo "To look around: source $(VENV)/bin/activate; export AIIDA_PATH=$(CURDIR); verdi process list -a"
+
+.PHONY: setup
+setup: install ## make the project's AiiDA profile, with this machine as a computer, and start the daemon
+	@mkdir -p .aiida
+	aiida-mlip -p $(PROFILE) setup --local
+
+.PHONY: install
+install: $(VENV)/.installed ## make .venv and install the package there
+
+.PHONY: install-dev
+install-dev: $(VENV)/.installed-dev ## the same, with what tests, lint and docs need
+
+.PHONY: test
+test: install-dev ## run the default test suite
+	$(PYTEST) -m "not slow"
+
+.PHONY: test-slow
+test-slow: install-dev ## run the tests that take more than about 20 s each
+	$(PYTEST) -m slow
+
+.PHONY: lint
+lint: install-dev ## ruff, mypy and the import contracts
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+.PHONY: docs
+docs: install-dev ## build the documentation; warnings are errors
+	sphinx-build -W --keep-going -q -b html docs/source docs/build/html
+	@echo "docs/build/html/index.html"
+
+.PHONY: check
+check: ## everything that CI runs, the Debian packages included
+	.ci/run
+
+.PHONY: system-deps
+system-deps: ## install the Debian packages that the tests need (debian-packages.txt)
+	@missing=$$(comm -23 <(sort debian-packages.txt) \
+	    <(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' 2>/dev/null | sed -n 's/^installed //p' | sort -u)); \
+	if [ -z "$$missing" ]; then echo "all Debian packages are installed"; exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then as_root=env; else as_root=sudo; fi; \
+	$$as_root apt-get update; \
+	$$as_root DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing
+
+.PHONY: stop
+stop: ## stop the daemon of the project's profile
+	-@if [ -x $(BIN)/verdi ] && [ -d .aiida ]; then verdi -p $(PROFILE) daemon stop; fi
+
+.PHONY: clean
+clean: stop ## remove what was built; the profile in .aiida and its data stay
+	rm -rf $(VENV) build dist docs/build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is older than Python 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@index="$(TORCH_INDEX)"; \
+	if [ -z "$$index" ] && ! command -v nvidia-smi >/dev/null && $(BIN)/python -c \
+	    'import urllib.request as r; r.urlopen("$(TORCH_CPU_INDEX)/torch/", timeout=10)' 2>/dev/null; \
+	then index="$(TORCH_CPU_INDEX)"; fi; \
+	set -x; $(BIN)/python -m pip install $${index:+--extra-index-url "$$index"} "$(TORCH)"
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install -e ".[dev]"
+	@touch $@ $(VENV)/.installed
