@@ -146,7 +146,7 @@ def _order_flags(first: str, differences: dict[str, float]) -> tuple[Flag, ...]:
 def _quantities(first: str, result: EosResult) -> tuple[Quantity, ...]:
     """Name the numbers; keys follow the reference data, where the phases are written in capitals."""
     base = (
-        Quantity(key="lattice_constant", value=result.lattice_constant, unit="Å", label="a"),
+        Quantity(key="lattice_constant", value=result.lattice_constant, unit="angstrom", label="a"),
         Quantity(key="bulk_modulus", value=result.bulk_modulus, unit="GPa", label="B"),
     )
     return base + tuple(
