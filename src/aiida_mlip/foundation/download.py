@@ -12,8 +12,8 @@ import requests
 from aiida_mlip.foundation.errors import ConnectionFailedError, FetchError
 from aiida_mlip.foundation.progress import Report, silent
 
-CHUNK = 256 * 1024
-"""Bytes read at once."""
+CHUNK = 32 * 1024
+"""Bytes read at once; what is lost of them when a connection is cut."""
 
 
 @dataclass(frozen=True)
