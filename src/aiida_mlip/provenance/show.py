@@ -1,0 +1,123 @@
+"""Processes as text: one line each, with bar, errors and time left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from aiida_mlip.provenance.estimate import time_left
+from aiida_mlip.provenance.status import State
+from aiida_mlip.schema.job import Progress
+
+
+class Metric(NamedTuple):
+    """How a number of a progress line is printed."""
+
+    label: str
+    factor: float
+    unit: str
+
+
+METRICS: Mapping[str, Metric] = {
+    "loss": Metric("loss", 1.0, ""),
+    "rmse_e_per_atom": Metric("E", 1e3, "meV/atom"),
+    "rmse_f": Metric("F", 1e3, "meV/Å"),
+    "rmse_stress": Metric("σ", 160.21766208, "GPa"),
+}
+"""Name in a progress line -> how it is printed; energies come in eV/atom, forces in eV/Å, stresses in eV/Å^3."""
+
+BAR = 14
+
+
+def progress_text(progress: Progress) -> str:
+    """Return e.g. ``training 12/40 · loss 0.031 · E 4.2 meV/atom · F 61 meV/Å``."""
+    parts = [f"{progress.stage} {progress.step}/{progress.total}" if progress.total else progress.stage]
+    for name, value in progress.metrics.items():
+        metric = METRICS.get(name, Metric(name, 1.0, ""))
+        parts.append(f"{metric.label} {value * metric.factor:.3g} {metric.unit}".rstrip())
+    return " · ".join(part for part in parts if part)
+
+
+def duration(seconds: float) -> str:
+    """Return e.g. ``2 h 05 min``, ``3 min 20 s`` or ``41 s``."""
+    whole = max(round(seconds), 0)
+    hours, rest = divmod(whole, 3600)
+    minutes, secs = divmod(rest, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {secs:02d} s" if minutes else f"{secs} s"
+
+
+def outcome(state: State) -> str:
+    """Return how a process ended, in words."""
+    if state.active:
+        return state.detail or state.state
+    if state.state != "finished":
+        return f"{state.state}: {state.exit_message}".rstrip(": ")
+    return f"exit code {state.exit_status}: {state.exit_message}" if state.exit_status else "finished"
+
+
+def table(states: Sequence[State], *, done: bool = True) -> RenderableType:
+    """Return a table of processes, each followed by what it called.
+
+    :param done: also list the parts that have ended.
+    """
+    grid = Table(box=None, pad_edge=False, show_header=True, header_style="dim", padding=(0, 2, 0, 0), expand=False)
+    for heading in ("process", "state", "progress", "since", "left"):
+        grid.add_column(heading, no_wrap=heading != "progress", overflow="fold")
+    for state in states:
+        _rows(grid, state, 0, done)
+    return grid
+
+
+def _rows(grid: Table, state: State, depth: int, done: bool) -> None:
+    if depth and not done and not state.active:
+        return
+    left = time_left(state) if state.active else None
+    name = f"{'  ' * depth}{escape(state.step or state.name)} [dim]{state.pk}[/]"
+    grid.add_row(
+        name,
+        _state_text(state),
+        _progress(state),
+        Text(duration(state.elapsed), style="dim"),
+        Text(f"about {duration(left)}") if left else Text(""),
+    )
+    for child in state.children:
+        _rows(grid, child, depth + 1, done)
+
+
+def _state_text(state: State) -> Text:
+    if state.failed:
+        return Text(outcome(state) if not state.exit_status else f"exit code {state.exit_status}", style="red")
+    if not state.active:
+        return Text("finished", style="green")
+    return Text(state.detail or state.state, style="cyan" if state.children or state.progress else "dim")
+
+
+def _progress(state: State) -> RenderableType:
+    if state.failed:
+        return Text(state.exit_message, style="red")
+    if state.progress is None:
+        return Text(state.label, style="dim")
+    line = progress_text(state.progress)
+    if not state.progress.total:
+        return Text(line)
+    filled = round(BAR * min(state.progress.step / state.progress.total, 1.0))
+    return Text.assemble(("━" * filled, "cyan"), ("─" * (BAR - filled), "dim"), f" {line}")
+
+
+def overview(active: Sequence[State], ended: Sequence[State]) -> RenderableType:
+    """Return what runs, then what has ended recently."""
+    parts: list[RenderableType] = []
+    if active:
+        parts += [Text("running", style="bold"), table(active, done=False)]
+    else:
+        parts.append(Text("nothing is running", style="bold"))
+    if ended:
+        parts += [Text(""), Text("ended recently", style="bold"), table(ended)]
+    return Group(*parts)
