@@ -145,3 +145,12 @@ def test_connection_time_out(part: Path) -> None:
         finally:
             for client in waiting:
                 client.close()
+
+
+def test_name_that_nobody_answers(part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver of the system is replaced by one that never answers in time."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3.0))
+    start = time.monotonic()
+    with pytest.raises(ConnectionFailedError, match=r"name models\.example was not answered within 0\.2 s"):
+        download("http://models.example/x", part, limits=Limits(connect=0.2))
+    assert time.monotonic() - start < 2.0

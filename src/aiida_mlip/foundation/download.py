@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +52,7 @@ def download(url: str, part: Path, *, limits: Limits | None = None, report: Repo
     :raises FetchError: if it answered with an error, or was cut too often.
     """
     limits = limits or Limits()
+    _look_up(url, limits)
     failures, received_any = 0, False
     with requests.Session() as session:
         while True:
@@ -70,6 +74,25 @@ def download(url: str, part: Path, *, limits: Limits | None = None, report: Repo
             if failures >= limits.attempts:
                 raise FetchError(f"{problem}; gave up after {failures} attempts without a new byte")
             time.sleep(limits.pause * 2 ** (failures - 1))
+
+
+def _look_up(url: str, limits: Limits) -> None:
+    """Raise where the host's name is not answered in time: a look-up knows no time-out of its own.
+
+    Behind a proxy there is nothing to do: the proxy looks the name up.
+    """
+    if requests.utils.get_environ_proxies(url):
+        return
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):  # the request that follows says it better
+            socket.getaddrinfo(_host(url), None)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(limits.connect)
+    if thread.is_alive():
+        raise ConnectionFailedError(f"the name {_host(url)} was not answered within {limits.connect:g} s")
 
 
 def _transfer(session: requests.Session, url: str, part: Path, limits: Limits, report: Report) -> None:

