@@ -26,7 +26,7 @@ def _part(dataset: DatasetData, frames: list[Any], label: str) -> DatasetData:
 
 @calcfunction
 def split_dataset(dataset: DatasetData, settings: orm.Dict) -> dict[str, Any]:
-    """Return ``training``, ``validation`` and ``test`` (those that are not empty) and a ``report`` of how it was done."""
+    """Return ``training``, ``validation``, ``test`` (where not empty) and a ``report`` of how it was done."""
     frames = list(dataset.frames())
     result = split(frames, Split(**settings.get_dict()))
     parts = {SET_NAMES[name]: [frames[i] for i in indices] for name, indices in result.indices.items() if indices}

@@ -1,46 +1,39 @@
-"""Finding the node that a command was given."""
+"""Finding the node that a user means by a pk, a uuid or a label."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from aiida import orm
+    from aiida.orm import Node
+
+NodeT = TypeVar("NodeT", bound="Node")
 
 
-def load_any(identifier: str) -> orm.Node:
-    """Return the node with this pk, uuid or label.
+def find_node(identifier: str, node_type: type[NodeT], what: str) -> NodeT:
+    """Return the node with this pk, uuid or label; of several with one label, the newest.
 
-    :raises click.ClickException: if there is none, or more than one.
+    :param identifier: what the user wrote.
+    :param node_type: the type it has to be of.
+    :param what: name of the argument, for messages.
+    :raises click.ClickException: if there is none, or it is of another type.
     """
     from aiida.common.exceptions import MultipleObjectsError, NotExistent
-    from aiida.orm import load_node
+    from aiida.orm import QueryBuilder, load_node
 
+    if not identifier.isdigit():
+        query = QueryBuilder().append(node_type, filters={"label": identifier}, tag="node")
+        query.order_by({"node": [{"ctime": "desc"}, {"id": "desc"}]})
+        if (found := query.first(flat=True)) is not None:
+            return found  # type: ignore[no-any-return]
     try:
-        return load_node(identifier)
-    except (NotExistent, ValueError) as error:
+        node = load_node(identifier)
+    except (NotExistent, MultipleObjectsError, ValueError) as error:
         raise click.ClickException(
-            f"PK = {identifier!r}: no such node in this profile. List processes with `aiida-mlip status` or "
-            "`verdi process list -a`, and choose another profile with `aiida-mlip --profile NAME`."
+            f"{what} = {identifier!r} is no pk, uuid or label of a {node_type.__name__} in this profile"
         ) from error
-    except MultipleObjectsError as error:
-        raise click.ClickException(
-            f"PK = {identifier!r} is the beginning of several uuids: give more of it."
-        ) from error
-
-
-def load_process(identifier: str) -> orm.ProcessNode:
-    """Return the process with this pk, uuid or label.
-
-    :raises click.ClickException: if there is none, or the node is data.
-    """
-    from aiida.orm import ProcessNode
-
-    node = load_any(identifier)
-    if not isinstance(node, ProcessNode):
-        raise click.ClickException(
-            f"PK = {identifier!r} is a {type(node).__name__}, not a process: for data use `aiida-mlip lineage`."
-        )
+    if not isinstance(node, node_type):
+        raise click.ClickException(f"{what} = {identifier!r} is a {type(node).__name__}: give a {node_type.__name__}")
     return node

@@ -6,7 +6,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from aiida_mlip.science.datasets.audit import AuditSettings
 from aiida_mlip.science.models import StrictModel
+
+
+class AuditOptions(StrictModel):
+    """What the audit looks for, and whether errors end the work."""
+
+    strict: bool = Field(default=True, description="end with an error where the audit finds errors")
+    settings: AuditSettings = Field(default_factory=AuditSettings)
 
 
 class CommitteeSettings(StrictModel):

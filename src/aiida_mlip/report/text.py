@@ -1,0 +1,94 @@
+"""The outcome of a fine-tuning as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aiida import orm
+from rich.console import Console
+from rich.table import Table
+
+from aiida_mlip.science.reference import load as load_reference
+
+_SCALE = {"energy": (1e3, "meV/atom"), "forces": (1e3, "meV/Å"), "stress": (160.21766208, "GPa")}
+"""Quantity -> factor from eV and Å, and the unit that is printed."""
+
+_FORMAT = {"angstrom": ".4f", "GPa": ".1f", "eV": ".3f"}
+
+
+def print_summary(node: orm.ProcessNode, console: Console) -> None:
+    """Print errors, properties and forgetting of a finished ``mlip.finetune``; nothing where there is no summary."""
+    if "summary" not in node.outputs:
+        return
+    for table in summary_tables(node.outputs.summary.get_dict()):
+        console.print(table)
+
+
+def summary_tables(summary: Mapping[str, Any]) -> Iterator[Table]:
+    """Yield the tables of a summary: test errors, properties, forgetting."""
+    name = "test" if "test" in summary["errors"] else next(iter(summary["errors"]))
+    yield _error_table(summary["errors"][name], f"Held-out errors on {name} (root mean square), before -> after")
+    if summary["properties"].get("baseline"):
+        yield _property_table(summary)
+    if summary["best"] in summary["forgetting"]:
+        yield _forgetting_table(summary["forgetting"][summary["best"]])
+
+
+def _error_table(rows: list[Mapping[str, Any]], title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("configuration type")
+    table.add_column("frames", justify="right")
+    quantities = [quantity for quantity in _SCALE if any(row["quantity"] == quantity for row in rows)]
+    for quantity in quantities:
+        table.add_column(f"{quantity} [{_SCALE[quantity][1]}]", justify="right")
+    for name in dict.fromkeys(row["config_type"] for row in rows):
+        cells = {row["quantity"]: row for row in rows if row["config_type"] == name}
+        frames = str(next(iter(cells.values()))["frames"])
+        texts = [_change(cells.get(quantity), _SCALE[quantity][0]) for quantity in quantities]
+        table.add_row(name, frames, *texts, style="bold" if name == "all" else "")
+    return table
+
+
+def _change(row: Mapping[str, Any] | None, factor: float) -> str:
+    if row is None:
+        return ""
+    worse = row["after"] > row["before"]
+    text = f"{row['before'] * factor:.1f} -> {row['after'] * factor:.1f}"
+    return f"[red]{text}[/red]" if worse else text
+
+
+def _property_table(summary: Mapping[str, Any]) -> Table:
+    """Return every comparable number before and after, beside the reference data."""
+    before = summary["properties"]["baseline"]
+    after = summary["properties"].get(summary["best"], {})
+    table = Table(title="Properties, before -> after, beside DFT", title_justify="left")
+    for heading in ("quantity", "unit", "before", "after", "DFT (published)", "flags after"):
+        table.add_column(heading, justify="left" if heading in ("quantity", "unit", "flags after") else "right")
+    reference = load_reference()
+    for name, record in before.items():
+        later = {item["key"]: item for item in after.get(name, {}).get("quantities", ())}
+        flags = ", ".join(flag["name"] for flag in after.get(name, {}).get("flags", ()))
+        element = str(record["inputs"].get("element", ""))
+        for item in record.get("quantities", ()):
+            style = _FORMAT.get(item["unit"], ".4g")
+            known = reference.get(element, item["key"])
+            table.add_row(
+                f"{element} {item['label']}",
+                item["unit"],
+                format(item["value"], style),
+                format(later[item["key"]]["value"], style) if item["key"] in later else "-",
+                format(known.value, style) if known is not None else "",
+                flags,
+            )
+    return table
+
+
+def _forgetting_table(drift: Mapping[str, Any]) -> Table:
+    table = Table(title="What moved on other elements, from the foundation model", title_justify="left")
+    for heading in ("crystals", "frames", "energy [meV/atom]", "forces [meV/Å]"):
+        table.add_column(heading, justify="left" if heading == "crystals" else "right")
+    for name, cell in {"all": drift["all"], **drift["families"]}.items():
+        energy, forces = (f"{cell[key] * 1e3:.1f}" for key in ("energy_rmse", "forces_rmse"))
+        table.add_row(name, str(cell["frames"]), energy, forces, style="bold" if name == "all" else "")
+    return table
