@@ -38,7 +38,7 @@ def labelling_settings(settings: orm.Dict) -> orm.Dict:
 
 @calcfunction
 def aligned_settings(settings: orm.Dict) -> orm.Dict:
-    """Return the evaluation settings whose energies are compared after one shift per element, fitted on ``training``."""
+    """Return the evaluation settings with which energies are shifted per element, fitted on ``training``."""
     return orm.Dict({**settings.get_dict(), "align_on": "training"})
 
 

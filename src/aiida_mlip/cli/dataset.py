@@ -144,7 +144,7 @@ def show(identifier: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @with_profile
 def audit(
-    identifier: str, against: str | None, baseline: str | None, computer: str, strict: bool, as_json: bool
+    *, identifier: str, against: str | None, baseline: str | None, computer: str, strict: bool, as_json: bool
 ) -> None:
     """Look for what is wrong in a data set: which frames, why, and what to do.
 

@@ -31,6 +31,7 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         spec.input("potential", valid_type=PotentialData, help="Foundation model, also the baseline.")
         spec.input("dataset", valid_type=DatasetData, required=False, help="Labelled configurations, to be split.")
