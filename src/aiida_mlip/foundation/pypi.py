@@ -73,7 +73,7 @@ def _watch(process: subprocess.Popen[bytes], written: Callable[[], int], mirror:
     """Return True when pip has ended, False when it has got no new byte for too long."""
     done, since = 0, time.monotonic()
     while process.poll() is None:
-        if (now := written()) != done:
+        if (now := written()) > done:
             done, since = now, time.monotonic()
         report(f"downloading {mirror.requirement} from PyPI", done, mirror.nbytes)
         if time.monotonic() - since > STALL:
