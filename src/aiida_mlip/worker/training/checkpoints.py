@@ -31,11 +31,18 @@ class TrainingState(BaseModel):
     elements: list[str]
     e0s: dict[str, float] = Field(description="symbol -> E0 [eV] of the head of the new data")
     learning_rate: float
-    first_loss: float | None = Field(default=None, description="validation loss before the first epoch")
+    initial: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="head -> metric -> value on the validation set before the first epoch"
+    )
     history: list[EpochRecord] = Field(default_factory=list)
     best: int | None = None
     last: int | None = None
     diverged: bool = False
+
+    @property
+    def first_loss(self) -> float | None:
+        """Validation loss of the new data before the first epoch."""
+        return self.initial.get(self.heads[-1], {}).get("loss")
 
     def loss(self, epoch: int) -> float:
         """Return the validation loss of the new data after an epoch."""

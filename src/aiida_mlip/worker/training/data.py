@@ -44,7 +44,7 @@ class TrainingData:
 
     def elements(self) -> list[str]:
         """Return the symbols of all frames that are trained or validated on, by atomic number."""
-        return elements_of([*self.train, *self.valid, *self.isolated, *self.replay_train, *self.replay_valid])
+        return elements_of([*self.train, *self.valid, *self.replay_train, *self.replay_valid])
 
     def counts(self) -> dict[str, int]:
         """Return the number of frames of each set."""
