@@ -91,7 +91,11 @@ def main(
         training["max_epochs"] = epochs
     if learning_rate is not None:
         training["learning_rate"] = learning_rate
-    overrides: dict[str, Any] = {"training": training, "properties": PROPERTIES}
+    overrides: dict[str, Any] = {
+        "training": training,
+        "properties": PROPERTIES,
+        "measure_forgetting": strategy != "scratch",
+    }
     if committee is not None:
         overrides["committee"] = {"size": committee}
     builder = FinetuneWorkChain.get_builder_from_protocol(

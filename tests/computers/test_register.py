@@ -8,36 +8,14 @@ import pytest
 from aiida import orm
 
 from aiida_mlip.computers.codes import register_installed, register_worker
-from aiida_mlip.computers.config import ComputerConfig, InstalledCode
+from aiida_mlip.computers.config import InstalledCode
 from aiida_mlip.computers.defaults import find_worker, job_defaults, job_options
 from aiida_mlip.computers.local import local_worker
 from aiida_mlip.computers.register import register_computer
 
 
-def config(**changes) -> ComputerConfig:
-    """A SLURM computer that is this machine."""
-    fields = {
-        "label": "cluster",
-        "transport": {"kind": "core.local"},
-        "scheduler": "core.slurm",
-        "work_dir": "/scratch/{username}/aiida",
-        "jobs": {
-            "device": "cuda",
-            "cpus": 8,
-            "gpus": 2,
-            "memory_gb": 64,
-            "walltime": "1-02:03:04",
-            "queue": "gpu",
-            "account": "project",
-            "scheduler_lines": ["#SBATCH --constraint=a100"],
-        },
-        "worker": {"activate": "source /opt/mlip/bin/activate"},
-    }
-    return ComputerConfig.model_validate(fields | changes)
-
-
-def test_a_new_computer_is_stored_configured_and_remembers_its_job_options(clean_profile):
-    register_computer(config())
+def test_a_new_computer_is_stored_configured_and_remembers_its_job_options(clean_profile, slurm_config):
+    register_computer(slurm_config())
     computer = orm.load_computer("cluster")
     assert computer.is_configured
     assert computer.get_workdir() == "/scratch/{username}/aiida"
@@ -54,9 +32,9 @@ def test_a_new_computer_is_stored_configured_and_remembers_its_job_options(clean
     assert job_options(computer, walltime="00:30:00")["max_wallclock_seconds"] == 1800
 
 
-def test_setting_up_again_updates_what_may_change(clean_profile):
-    first = register_computer(config())
-    second = register_computer(config(work_dir="/elsewhere", jobs={"cpus": 3}))
+def test_setting_up_again_updates_what_may_change(clean_profile, slurm_config):
+    first = register_computer(slurm_config())
+    second = register_computer(slurm_config(work_dir="/elsewhere", jobs={"cpus": 3}))
     assert second.pk == first.pk
     stored = orm.load_computer("cluster")
     assert stored.get_workdir() == "/elsewhere"
@@ -64,10 +42,10 @@ def test_setting_up_again_updates_what_may_change(clean_profile):
     assert "queue_name" not in job_options(stored)
 
 
-def test_a_label_is_not_moved_to_another_scheduler(clean_profile):
-    register_computer(config())
+def test_a_label_is_not_moved_to_another_scheduler(clean_profile, slurm_config):
+    register_computer(slurm_config())
     with pytest.raises(ValueError, match=r"scheduler = 'core.direct'.*'core.slurm'.*verdi computer relabel"):
-        register_computer(config(scheduler="core.direct", jobs={}))
+        register_computer(slurm_config(scheduler="core.direct", jobs={}))
 
 
 def test_a_computer_that_was_not_set_up_here_is_named(clean_profile, aiida_computer_local):
@@ -78,10 +56,12 @@ def test_a_computer_that_was_not_set_up_here_is_named(clean_profile, aiida_compu
         find_worker(foreign)
 
 
-def test_the_worker_is_registered_once_and_replaced_when_its_environment_changes(clean_profile, worker_zipapp):
-    computer = register_computer(config())
-    first = register_worker(computer, config().worker, worker_zipapp)
-    assert register_worker(computer, config().worker, worker_zipapp).pk == first.pk
+def test_the_worker_is_registered_once_and_replaced_when_its_environment_changes(
+    clean_profile, worker_zipapp, slurm_config
+):
+    computer = register_computer(slurm_config())
+    first = register_worker(computer, slurm_config().worker, worker_zipapp)
+    assert register_worker(computer, slurm_config().worker, worker_zipapp).pk == first.pk
     assert orm.load_code(f"{first.label}@cluster").pk == first.pk
     assert "source /opt/mlip/bin/activate" in first.prepend_text
     assert 'export OMP_WAIT_POLICY="PASSIVE"' in first.prepend_text
@@ -103,8 +83,8 @@ def test_the_worker_says_which_contract_it_speaks_when_it_is_run(localhost, work
     assert json.loads((tmp_path / "result.json").read_text())["error"]["kind"] == "contract"
 
 
-def test_an_installed_code_is_used_again_or_replaced(clean_profile):
-    computer = register_computer(config())
+def test_an_installed_code_is_used_again_or_replaced(clean_profile, slurm_config):
+    computer = register_computer(slurm_config())
     pw = InstalledCode(executable="/usr/bin/pw.x", plugin="quantumespresso.pw")
     first = register_installed(computer, "pw", pw)
     assert register_installed(computer, "pw", pw).pk == first.pk

@@ -54,9 +54,9 @@ def select_replay(potential: PotentialData, settings: orm.Dict, pool: DatasetDat
 
 
 @calcfunction
-def forgetting_set(potential: PotentialData) -> DatasetData:
-    """Return common crystals of the potential's elements, on which it is measured what fine-tuning changed."""
-    frames = forgetting_frames(potential.elements)
+def forgetting_set(potential: PotentialData, training: DatasetData) -> DatasetData:
+    """Return common crystals of the potential's elements that are not trained, to measure what fine-tuning changed."""
+    frames = forgetting_frames(potential.elements, exclude=training.elements)
     return _labelled_as(DatasetData(frames, level_of_theory="none"), "forgetting set")
 
 
@@ -113,6 +113,5 @@ def _forgotten(result: dict[str, Any] | None, limit: float | None) -> list[str]:
     if result is None or limit is None:
         return []
     rmse = float(result["all"]["forces_rmse"])
-    return (
-        [f"forces on other elements moved by {rmse:.3g} eV/angstrom, accepted are {limit:.3g}"] if rmse > limit else []
-    )
+    text = f"forces on other elements moved by {rmse:.3g} eV/angstrom, accepted are {limit:.3g}"
+    return [text] if rmse > limit else []

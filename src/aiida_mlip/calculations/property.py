@@ -61,7 +61,8 @@ class PropertyCalculation(MlipCalculation):
         if settings is None:
             return
         typed = PropertySettings(**settings.get_dict())
-        yield from checks.check_properties(typed)
         potential: PotentialData | None = inputs.get("potential")
-        if potential is not None:
-            yield from checks.check_head("settings.head", typed.head, potential.info)
+        info = potential.info if potential is not None else None
+        yield from checks.check_properties(typed, info)
+        if info is not None:
+            yield from checks.check_head("settings.head", typed.head, info)

@@ -14,11 +14,11 @@ from aiida_mlip.calculations.evaluate import EvaluateCalculation
 from aiida_mlip.calculations.property import PropertyCalculation
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.science.forgetting import forgetting_frames
 from aiida_mlip.workchains.finetune_inputs import default_dict, finetune_builder, validate_finetune
 from aiida_mlip.workchains.train_base import TrainBaseWorkChain
 
 FORGETTING = "forgetting"
-SETS_MEASURED = ("training", "validation", "test")
 
 
 class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
@@ -104,6 +104,7 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
         self.ctx.audits = AttributeDict()
         self.ctx.replay_set = None
         self.ctx.failures = []
+        self.ctx.measure_forgetting = self.inputs.measure_forgetting.value
 
     def should_split(self) -> bool:
         """Return whether the data set is to be split here."""
@@ -157,9 +158,15 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
 
     def measure_baseline(self) -> None:
         """Evaluate the foundation model on all sets, and compute its properties, side by side."""
-        if self.inputs.measure_forgetting.value:
+        trained = self.ctx.sets.training
+        if self.ctx.measure_forgetting and not forgetting_frames(
+            self.inputs.potential.elements, exclude=trained.elements
+        ):
+            self.report("forgetting is not measured: the potential has the elements of no crystal that is not trained")
+            self.ctx.measure_forgetting = False
+        if self.ctx.measure_forgetting:
             self.ctx.forgetting_set = finetune_functions.forgetting_set(
-                self.inputs.potential, metadata={"call_link_label": "forgetting_set"}
+                self.inputs.potential, trained, metadata={"call_link_label": "forgetting_set"}
             )
         self._measure(self.inputs.potential, "baseline")
 
@@ -234,7 +241,7 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
             job = self.ctx.get(f"{name}_properties")
             if job is not None and "results" in job.outputs:
                 nodes[f"properties_{name}"] = job.outputs.results
-        if self.inputs.measure_forgetting.value:
+        if self.ctx.measure_forgetting:
             nodes["forgetting_frames"] = self.ctx.forgetting_set
             for name in ("baseline", *self.ctx.members):
                 nodes[f"forgetting_{name}"] = self.ctx[f"{name}_evaluation"].outputs.predictions[FORGETTING]
@@ -280,7 +287,7 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
     def _measure(self, potential: PotentialData, name: str) -> None:
         """Submit the evaluation and the properties of one potential."""
         sets = dict(self.ctx.sets)
-        if self.inputs.measure_forgetting.value:
+        if self.ctx.measure_forgetting:
             sets[FORGETTING] = self.ctx.forgetting_set
         label = name.replace("member", "evaluation") if name != "baseline" else "baseline_evaluation"
         inputs = self._evaluation_inputs(potential, sets, label)

@@ -112,6 +112,13 @@ def _check_training(inputs: Mapping[str, Any]) -> list[str]:
     except ValidationError as error:
         return [explain(error, what="settings", model=TrainSettings)]
     sets = inputs.get("sets") or {}
+    forgets = "measure_forgetting" in inputs and inputs["measure_forgetting"].value
+    if forgets and (typed.strategy.kind == "scratch" or typed.keep_elements == "training"):
+        cause = "strategy = 'scratch'" if typed.strategy.kind == "scratch" else "keep_elements = 'training'"
+        return [
+            f"measure_forgetting = True with settings.{cause}: the trained potential will not know other elements. "
+            "Set measure_forgetting to False, or keep all elements of a foundation model"
+        ]
     job = Training(
         settings=typed,
         potential=None if typed.strategy.kind == "scratch" or "potential" not in inputs else inputs["potential"].info,

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from aiida_mlip.calculations.checks.wording import refusal
+from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.schema.tasks import PropertySettings
 from aiida_mlip.science import properties
 from aiida_mlip.science.models import StrictModel, explain
@@ -38,20 +40,33 @@ def problems_of(model: type[StrictModel], values: Mapping[str, Any]) -> str | No
     return None
 
 
-def check_properties(settings: PropertySettings) -> list[str]:
-    """Return what is wrong with the properties asked for: unknown names, wrong inputs."""
+def check_properties(settings: PropertySettings, info: PotentialInfo | None = None) -> list[str]:
+    """Return what is wrong with the properties asked for: unknown names, wrong inputs, unknown elements.
+
+    :param info: the potential, None where it is not known yet.
+    """
     messages = []
     for name, inputs in settings.properties.items():
+        field = f"settings.properties.{name}"
         try:
-            _typed(name, inputs)
+            element = _typed(name, inputs).get("element")
         except (ValueError, TypeError) as error:
-            messages.append(f"settings.properties.{name}: {error}")
+            messages.append(f"{field}: {error}")
+            continue
+        if info is not None and element is not None and element not in info.elements:
+            remedy = f"Use a potential that knows {element}, or leave this property out"
+            messages.append(refusal(f"{field}.element", element, "the potential lacks this element", remedy))
     return messages
 
 
 def with_property_defaults(settings: PropertySettings) -> dict[str, Any]:
-    """Return the settings with the defaults of each property's inputs filled in."""
-    full = {name: _typed(name, inputs) for name, inputs in settings.properties.items()}
+    """Return the settings with the defaults of each property's inputs; wrong inputs are left as they are."""
+    full = {}
+    for name, inputs in settings.properties.items():
+        try:
+            full[name] = _typed(name, inputs)
+        except (ValueError, TypeError):
+            full[name] = dict(inputs)
     return {**settings.model_dump(mode="json"), "properties": full}
 
 

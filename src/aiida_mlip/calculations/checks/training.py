@@ -73,6 +73,8 @@ def check_extra(extra: Mapping[str, Any]) -> Iterator[str]:
         if name in mace_options.TYPED:
             typed = mace_options.TYPED[name]
             yield refusal(option, value, f"it contradicts settings.{typed}", f"Set settings.{typed} instead")
+        elif name in mace_options.UNSUPPORTED:
+            yield refusal(option, value, mace_options.UNSUPPORTED[name], "Remove it from settings.extra")
         elif name in mace_options.MANAGED:
             yield refusal(option, value, "the worker sets this option itself", "Remove it from settings.extra")
         elif name not in mace_options.OPTIONS:
