@@ -1,0 +1,77 @@
+"""Parser of ``mlip.train``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from aiida.orm import ArrayData
+from pydantic import ValidationError
+
+from aiida_mlip.calculations.train import POTENTIAL_FILE
+from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.parsers.base import MlipParser, ParsingError, find_file, results_node
+from aiida_mlip.schema.job import Result
+from aiida_mlip.schema.potential import PotentialInfo
+from aiida_mlip.science.models import explain
+
+
+class TrainParser(MlipParser):
+    """Turn the trained model, its errors and its learning curve into nodes."""
+
+    RESTARTABLE: ClassVar[bool] = True
+
+    def _attach(self, result: Result, folder: Path) -> None:
+        self._attach_curve(result)
+        self.out("potential", self._potential(result, folder))
+
+    def _attach_partial(self, result: Result) -> None:
+        self._attach_curve(result)
+
+    def _attach_curve(self, result: Result) -> None:
+        self.out("results", results_node(result, "history", "potential"))
+        if history := result.payload.get("history"):
+            self.out("history", history_node(history))
+
+    def _potential(self, result: Result, folder: Path) -> PotentialData:
+        """Return the trained potential, described by the worker and by the data it was trained on."""
+        path = find_file(folder, POTENTIAL_FILE)
+        try:
+            info = PotentialInfo(**result.payload["potential"])
+        except KeyError as error:
+            raise ParsingError(
+                "ERROR_UNREADABLE_RESULT", "result.payload.potential is required and was not given. Update the worker."
+            ) from error
+        except ValidationError as error:
+            what = "result.payload.potential"
+            raise ParsingError("ERROR_UNREADABLE_RESULT", explain(error, what=what, model=PotentialInfo)) from error
+        with path.open("rb") as handle:
+            found = hashlib.file_digest(handle, "sha256").hexdigest()
+        if info.sha256 != found:
+            raise ParsingError(
+                "ERROR_MISSING_FILE",
+                f"{POTENTIAL_FILE} has the sha256 {found}, and the worker wrote {info.sha256}: it was damaged on the "
+                "way. Submit again.",
+            )
+        return PotentialData(path, info.model_copy(update=self._described(info)))
+
+    def _described(self, info: PotentialInfo) -> dict[str, Any]:
+        """Return what the inputs say of the new potential: its level of theory is that of the labels."""
+        inputs = self.node.inputs
+        theory = inputs.training_set.level_of_theory
+        changes: dict[str, Any] = {} if theory == "unknown" else {"level_of_theory": theory}
+        if info.licence == "unknown" and "potential" in inputs:
+            changes["licence"] = inputs.potential.info.licence
+        return changes
+
+
+def history_node(history: Mapping[str, Any]) -> ArrayData:
+    """Return the learning curve as a node: one array for each quantity, in order of the epochs; NaN where unknown."""
+    node = ArrayData()
+    for name, values in history.items():
+        array = np.array([np.nan if value is None else value for value in values])
+        node.set_array(name, array)
+    return node
