@@ -12,7 +12,7 @@ from aiida_mlip.calculations.predictions import predictions_of
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.schema.finetuning import AuditOptions, CommitteeSettings
 from aiida_mlip.science.datasets.audit import Baseline, audit
-from aiida_mlip.science.datasets.sampling import bootstrap
+from aiida_mlip.science.resampling import bootstrap
 from aiida_mlip.science.datasets.splitting import Split, split
 
 SET_NAMES = {"train": "training", "valid": "validation", "test": "test"}

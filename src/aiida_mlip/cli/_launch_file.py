@@ -46,7 +46,9 @@ def read_finetune(file: Path) -> FinetuneFile:
     except yaml.YAMLError as error:
         raise ValueError(f"{file} is no valid YAML: {error}") from error
     if not isinstance(document, dict):
-        raise ValueError(f"{file} holds no mapping: write `field: value` lines, as in examples/finetune.yaml")
+        raise ValueError(  # noqa: TRY004  the caller reports one kind
+            f"{file} holds no mapping: write `field: value` lines, as in examples/finetune.yaml"
+        )
     try:
         return FinetuneFile(**document)
     except ValidationError as error:
