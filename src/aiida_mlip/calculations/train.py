@@ -26,9 +26,9 @@ class TrainCalculation(MlipCalculation):
 
     TASK: ClassVar[Task] = "train"
     SETTINGS: ClassVar[type[StrictModel]] = TrainSettings
-    LOG_FILES: ClassVar[tuple[str, ...]] = ("logs/*.log", "results/*.txt")
+    LOG_FILES: ClassVar[tuple[str, ...]] = ("mace.log", "mace/config.yaml")
     LARGE_FILES: ClassVar[tuple[str, ...]] = (POTENTIAL_FILE,)
-    RESTART_FILES: ClassVar[tuple[str, ...]] = ("checkpoints", "results", "state.json")
+    RESTART_FILES: ClassVar[tuple[str, ...]] = ("checkpoints",)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -56,9 +56,6 @@ class ParsingError(Exception):
 class MlipParser(Parser):
     """Parser of one task; subclasses turn the payload into nodes in :meth:`_attach`."""
 
-    RESTARTABLE: ClassVar[bool] = False
-    """Whether a job of this task that ran out of time can be gone on from."""
-
     def parse(self, **kwargs: Any) -> ExitCode | None:
         """Parse the retrieved files and return an exit code.
 
@@ -72,7 +69,7 @@ class MlipParser(Parser):
                 return self._without_result()
             if result.error is not None:
                 self._attach_what_there_is(result)
-                return self._failure(result.error, result.payload)
+                return self._failure(result.error)
             self._attach(result, folder)
         except ParsingError as error:
             return self._exit(error.label, error.message)
@@ -90,9 +87,9 @@ class MlipParser(Parser):
         """Turn what an unfinished task has into output nodes; by default its payload."""
         self.out("results", results_node(result))
 
-    def _has_checkpoint(self, payload: Mapping[str, Any]) -> bool:
-        """Return whether an unfinished task left something to restart from."""
-        return self.RESTARTABLE and bool(payload)
+    def _has_checkpoint(self, error: Failure) -> bool:  # noqa: ARG002 - for subclasses
+        """Return whether a task that ran out of time left something to restart from."""
+        return False
 
     def _read_result(self) -> Result | None:
         """Return the validated result, or None where there is no file.
@@ -136,11 +133,11 @@ class MlipParser(Parser):
             if name and name in self.retrieved.base.repository.list_object_names():
                 yield self.retrieved.base.repository.get_object_content(name)
 
-    def _failure(self, error: Failure, payload: Mapping[str, Any]) -> ExitCode:
+    def _failure(self, error: Failure) -> ExitCode:
         if error.traceback:
             self.logger.error(error.traceback)
         if error.kind == ErrorKind.WALLTIME:
-            label = f"ERROR_WALLTIME_WITH{'' if self._has_checkpoint(payload) else 'OUT'}_CHECKPOINT"
+            label = f"ERROR_WALLTIME_WITH{'' if self._has_checkpoint(error) else 'OUT'}_CHECKPOINT"
         else:
             label = _LABELS[error.kind]
         return self._exit(label, f"{error.message} {error.remedy}".strip())

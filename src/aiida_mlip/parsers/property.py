@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
+from aiida_mlip.calculations.property import PARTIAL_FILE
 from aiida_mlip.parsers.base import MlipParser, dataset_of, results_node
-from aiida_mlip.schema.job import Result
+from aiida_mlip.schema.job import Failure, Result
 
 
 class PropertyParser(MlipParser):
     """Turn the records of the properties and their structures into nodes."""
 
-    RESTARTABLE: ClassVar[bool] = True
+    def _has_checkpoint(self, error: Failure) -> bool:  # noqa: ARG002 - the file says it
+        return PARTIAL_FILE in self.retrieved.base.repository.list_object_names()
 
     def _attach(self, result: Result, folder: Path) -> None:
         self.out("results", results_node(result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from aiida.orm import ArrayData
@@ -13,16 +13,17 @@ from pydantic import ValidationError
 
 from aiida_mlip.calculations.train import POTENTIAL_FILE
 from aiida_mlip.data.potential import PotentialData
-from aiida_mlip.parsers.base import MlipParser, ParsingError, find_file, results_node
-from aiida_mlip.schema.job import Result
+from aiida_mlip.parsers.base import MlipParser, ParsingError, find_file, results_node, storable
+from aiida_mlip.schema.job import Failure, Result
 from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.science.models import explain
+
+NEW_HEAD = "Default"
+"""The head of the new data; the worker names it so."""
 
 
 class TrainParser(MlipParser):
     """Turn the trained model, its errors and its learning curve into nodes."""
-
-    RESTARTABLE: ClassVar[bool] = True
 
     def _attach(self, result: Result, folder: Path) -> None:
         self._attach_curve(result)
@@ -31,9 +32,17 @@ class TrainParser(MlipParser):
     def _attach_partial(self, result: Result) -> None:
         self._attach_curve(result)
 
+    def _has_checkpoint(self, error: Failure) -> bool:
+        return bool(error.details.get("checkpoint"))
+
     def _attach_curve(self, result: Result) -> None:
-        self.out("results", results_node(result, "history", "potential"))
-        if history := result.payload.get("history"):
+        history = result.payload.get("history", {})
+        results = results_node(result, "history", "potential")
+        results["initial"] = storable(history.get("initial", {}))
+        epochs = history.get("epoch", [])
+        results["epochs"] = {"first": min(epochs), "last": max(epochs)} if epochs else {}
+        self.out("results", results)
+        if epochs:
             self.out("history", history_node(history))
 
     def _potential(self, result: Result, folder: Path) -> PotentialData:
@@ -69,9 +78,17 @@ class TrainParser(MlipParser):
 
 
 def history_node(history: Mapping[str, Any]) -> ArrayData:
-    """Return the learning curve as a node: one array for each quantity, in order of the epochs; NaN where unknown."""
+    """Return the learning curve as a node: one array for each quantity, in order of the epochs; NaN where unknown.
+
+    Arrays: ``epoch``, ``train_loss``, ``seconds``; on the validation set ``valid_loss``, ``valid_rmse_energy``
+    [eV/atom], ``valid_rmse_forces`` [eV/Å], ``valid_rmse_stress`` [eV/Å^3] and the same with ``mae``, for the head of
+    the new data; of another head, as of replay data, ``valid_<head>_loss`` and so on.
+    """
+    columns = {name: history[name] for name in ("epoch", "train_loss", "seconds")}
+    for head, metrics in history["valid"].items():
+        prefix = "valid_" if head == NEW_HEAD else f"valid_{head}_"
+        columns |= {f"{prefix}{name}": values for name, values in metrics.items()}
     node = ArrayData()
-    for name, values in history.items():
-        array = np.array([np.nan if value is None else value for value in values])
-        node.set_array(name, array)
+    for name, values in columns.items():
+        node.set_array(name, np.array([np.nan if value is None else value for value in values]))
     return node
