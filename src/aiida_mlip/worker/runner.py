@@ -35,7 +35,7 @@ def run_job(job_file: Path) -> int:
     """
     start = time.monotonic()
     directory = job_file.absolute().parent
-    reporter = Reporter(directory / PROGRESS_FILE)
+    reporter = Reporter(directory / PROGRESS_FILE, interval=5.0)
     partial: dict[str, Any] = {}
     document: dict[str, Any] = {}
     error, payload = None, {}

@@ -142,7 +142,7 @@ def load_restart(folder: Path, target: Path) -> TrainingState | None:
     state.history = [record for record in state.history if record.epoch <= resumed]
     state.last, state.diverged = resumed, False
     target.mkdir(exist_ok=True)
-    for epoch in sorted({resumed, state.best or resumed}):
+    for epoch in sorted({resumed, resumed if state.best is None else state.best}):
         path = source / checkpoint_name(epoch)
         if not (path.exists() and zipfile.is_zipfile(path)):
             raise TaskError(

@@ -42,7 +42,8 @@ class Plan:
 
     :param elements: symbols of the model that will be trained, by atomic number.
     :param e0s: head -> symbol -> E0 [eV], for every head and element.
-    :param state: what is known of the training so far; its history is empty where it starts.
+    :param state: what is known of the training so far; it grows while mace runs.
+    :param is_restart: an earlier job has finished epochs.
     """
 
     settings: TrainSettings
@@ -53,12 +54,8 @@ class Plan:
     elements: list[str]
     e0s: dict[str, dict[str, float]]
     state: TrainingState
+    is_restart: bool
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def is_restart(self) -> bool:
-        """Whether an earlier job has finished epochs."""
-        return self.state.last is not None
 
     def sizes(self) -> dict[str, int]:
         """Return head -> number of configurations that mace trains on."""
@@ -83,6 +80,7 @@ def make_plan(context: Context) -> Plan:
         )
     elements = _elements(data, foundation, settings)
     state = _restart(context, settings, checkpoints, elements)
+    is_restart = state is not None
     warnings = list(data.warnings)
     if state is None:
         values, more = reference_energies(settings.e0_policy, data, elements, _foundation_energies(foundation))
@@ -100,7 +98,7 @@ def make_plan(context: Context) -> Plan:
         e0s[REPLAY_HEAD] = {
             symbol: foundation.potential.info.e0s[_only_head(foundation)][symbol] for symbol in elements
         }
-    plan = Plan(settings, folder, checkpoints, data, foundation, elements, e0s, state, warnings)
+    plan = Plan(settings, folder, checkpoints, data, foundation, elements, e0s, state, is_restart, warnings)
     warnings += [f"extra.{name} = {value!r} goes to mace as it is" for name, value in settings.extra.items()]
     return plan
 

@@ -46,8 +46,7 @@ class MaceRun:
 
         :raises TaskError: of kind ``walltime``, ``diverged``, ``out_of_memory``, ``backend_import`` or ``exception``.
         """
-        done = 0 if keeper.state.last is None else keeper.state.last + 1
-        context.reporter.stage("train", self.max_epochs, done=done)
+        context.reporter.stage("start mace")
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
         with self.log.open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
@@ -73,11 +72,14 @@ class MaceRun:
     ) -> None:
         """Follow the learning curve until mace has ended and all of its checkpoints are taken."""
         pending: list[EpochRecord] = []
-        before = time.monotonic()
+        before, started = time.monotonic(), False
         while True:
             ended = process.poll() is not None
             pending += curve.read()
-            keeper.state.initial = keeper.state.initial or dict(curve.initial)
+            if curve.initial and not started:
+                before, started = time.monotonic(), True
+                keeper.state.initial = keeper.state.initial or dict(curve.initial)
+                context.reporter.stage("train", self.max_epochs, done=_done(keeper))
             while pending and keeper.take(_timed(pending[0], before)):
                 before = time.monotonic()
                 _report(context, pending.pop(0))
@@ -85,7 +87,7 @@ class MaceRun:
             if ended:
                 return
             if curve.batches and not pending:
-                context.reporter.update(keeper.state.last + 1 if keeper.state.last is not None else 0)
+                context.reporter.update(_done(keeper))
             time.sleep(POLL)
 
     def _stop_before_walltime(self, context: Context, keeper: CheckpointKeeper) -> None:
@@ -95,6 +97,10 @@ class MaceRun:
             return
         if remaining < 1.5 * last.seconds + 2 * POLL:
             raise Stopped(f"time_limit = {context.job.time_limit} s leaves no room for another epoch.")
+
+
+def _done(keeper: CheckpointKeeper) -> int:
+    return 0 if keeper.state.last is None else keeper.state.last + 1
 
 
 def _timed(record: EpochRecord, before: float) -> EpochRecord:

@@ -1,0 +1,177 @@
+"""Compute properties of materials with a potential, one after the other, and keep each as soon as it is done."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from pydantic import ValidationError
+
+from aiida_mlip.schema.errors import ErrorKind, TaskError
+from aiida_mlip.schema.tasks import PropertySettings
+from aiida_mlip.science import properties
+from aiida_mlip.science.datasets.canonical import write_extxyz
+from aiida_mlip.science.models import StrictModel
+from aiida_mlip.science.properties import Property, PropertyFailure, PropertyRecord
+from aiida_mlip.worker.backends import load_potential
+from aiida_mlip.worker.context import Context
+from aiida_mlip.worker.runner import write_atomically
+from aiida_mlip.worker.settings import parse_settings
+
+PARTIAL_FILE = "partial.json"
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """What is done so far; it is written after every property.
+
+    :param records: name -> record, of those that have a result.
+    :param failed: name -> record, of those that have none.
+    :param structures: name -> structures as extended XYZ.
+    """
+
+    records: dict[str, PropertyRecord] = field(default_factory=dict)
+    failed: dict[str, PropertyRecord] = field(default_factory=dict)
+    structures: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, record: PropertyRecord, structures: Sequence[Atoms]) -> None:
+        """Keep one property."""
+        (self.failed if record.error else self.records)[name] = record
+        if structures:
+            text = io.StringIO()
+            write_extxyz(structures, text)
+            self.structures[name] = text.getvalue()
+
+    def payload(self) -> dict[str, Any]:
+        """Return the payload of the result."""
+        return {
+            "properties": {name: record.model_dump(mode="json") for name, record in self.records.items()},
+            "failed": {name: record.model_dump(mode="json") for name, record in self.failed.items()},
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write the file that a restart goes on from, and the structures."""
+        document = {"format": FORMAT, **self.payload(), "structures": self.structures}
+        write_atomically(folder / PARTIAL_FILE, json.dumps(document))
+        for name, text in self.structures.items():
+            write_atomically(folder / f"structures_{name}.xyz", text)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One property that is asked for: its name in the job, its kind, and its inputs."""
+
+    name: str
+    prop: Property[Any, Any]
+    inputs: StrictModel
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Run the task.
+
+    Files: ``potential``, and ``restart`` (a ``partial.json`` of an earlier job, or the folder that has it): what is
+    finished there with the same inputs is not computed again. Writes ``partial.json`` and ``structures_<name>.xyz``.
+
+    :return: ``properties`` and ``failed``: name -> :class:`aiida_mlip.science.properties.PropertyRecord`, of those that
+        have a result and of those that were given up. One that fails does not take the others down.
+    :raises TaskError: of kind ``input`` where a property is unknown or its inputs are wrong.
+    """
+    settings = parse_settings(PropertySettings, context.job.settings)
+    requests = _requests(settings)
+    progress = _restart(context, requests)
+    context.reporter.stage("load")
+    potential = load_potential(
+        context.path("potential"),
+        context.job.potential,
+        device=settings.device,
+        dtype=settings.dtype,
+        head=settings.head,
+    )
+    calculator = potential.calculator()
+    for request in requests:
+        if request.name not in progress.records:
+            context.check_time()
+            record, structures = _compute(context, request, calculator, potential.info.elements)
+            progress.add(request.name, record, structures)
+        progress.write(context.directory)
+        context.partial.update(progress.payload())
+    return progress.payload()
+
+
+def _requests(settings: PropertySettings) -> list[Request]:
+    requests, problems = [], []
+    for name, values in settings.properties.items():
+        kind = str(values.get("property", name))
+        try:
+            prop = properties.get(kind)
+            inputs = properties.parse_inputs(prop, {key: value for key, value in values.items() if key != "property"})
+            requests.append(Request(name, prop, inputs))
+        except ValueError as error:
+            problems.append(f"settings.properties.{name}: {error}")
+    if problems:
+        raise TaskError(ErrorKind.INPUT, f"{'; '.join(problems)}.", "Correct the inputs.")
+    return requests
+
+
+def _compute(
+    context: Context, request: Request, calculator: Calculator, elements: Sequence[str]
+) -> tuple[PropertyRecord, tuple[Atoms, ...]]:
+    inputs = request.inputs.model_dump(mode="json")
+    element = inputs.get("element")
+    context.reporter.stage(request.name)
+    if element is not None and element not in elements:
+        message = f"element = {element!r}: the potential has {', '.join(elements)} only"
+        failure = PropertyFailure(type="MissingElement", message=message)
+        return PropertyRecord(property=request.prop.name, inputs=inputs, error=failure), ()
+    return properties.compute(request.prop, inputs, calculator, _reporter(context, request), propagate=(TaskError,))
+
+
+def _reporter(context: Context, request: Request) -> Callable[[str, int, int], None]:
+    """Return a callback that turns the stages of a property into stages of the job."""
+    current = ""
+
+    def report(stage: str, step: int, total: int) -> None:
+        nonlocal current
+        context.check_time()
+        if stage != current:
+            current = stage
+            context.reporter.stage(f"{request.name}: {stage}", total)
+        context.reporter.update(step)
+
+    return report
+
+
+def _restart(context: Context, requests: Sequence[Request]) -> Progress:
+    """Return what an earlier job has finished of this one."""
+    progress = Progress()
+    if "restart" not in context.job.files:
+        return progress
+    path = context.path("restart")
+    path = path / PARTIAL_FILE if path.is_dir() else path
+    if not path.exists():  # the earlier job ended before its first property
+        return progress
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise ValueError(f"format = {document['format']!r} is not {FORMAT}")
+        records = {name: PropertyRecord.model_validate(value) for name, value in document["properties"].items()}
+        structures = {str(name): str(text) for name, text in document["structures"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise TaskError(
+            ErrorKind.INPUT, f"files['restart'] = {path.name!r} cannot be read: {error}.", "Start from the beginning."
+        ) from error
+    for request in requests:
+        record = records.get(request.name)
+        same = record is not None and record.property == request.prop.name
+        if record is not None and same and record.inputs == request.inputs.model_dump(mode="json"):
+            progress.records[request.name] = record
+            if request.name in structures:
+                progress.structures[request.name] = structures[request.name]
+    return progress
