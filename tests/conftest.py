@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
 
 pytest_plugins = ["aiida.tools.pytest_fixtures"]
 
@@ -56,3 +64,51 @@ def worker_code(localhost, worker_zipapp: Path):
 @pytest.fixture
 def clean_profile(aiida_profile_clean) -> None:
     """An empty database."""
+
+
+@pytest.fixture(scope="session")
+def tiny_mace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A tiny MACE model of Al, Ni and Cu that stands in for a foundation model: its file and its description."""
+    target = tmp_path_factory.mktemp("tiny_mace") / "tiny.model"
+    script = REPOSITORY / "tests" / "tiny_mace.py"
+    done = subprocess.run([sys.executable, str(script), str(target)], check=True, capture_output=True, text=True)
+    return target, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def tiny_potential(aiida_profile, tiny_mace: tuple[Path, dict]):
+    """The tiny MACE model as an unstored PotentialData."""
+    from aiida_mlip.data.potential import PotentialData
+
+    path, info = tiny_mace
+    return PotentialData(path, {**info, "name": "tiny"})
+
+
+@pytest.fixture
+def emt_frames() -> Callable[..., list[Atoms]]:
+    """A function that makes distorted Cu-Ni cells of four atoms, labelled with ASE's EMT potential.
+
+    ``emt_frames(count, seed)``: frames of one seed are always the same, and differ from those of all others.
+    """
+    return _emt_frames
+
+
+def _emt_frames(count: int, seed: int = 0) -> list[Atoms]:
+    from aiida_mlip.science import keys
+
+    frames = []
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        atoms = bulk("Cu", "fcc", a=3.65, cubic=True)
+        atoms.symbols[1:] = rng.choice(["Cu", "Ni"], size=3)
+        atoms.symbols[0] = "Ni"
+        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.normal(scale=0.02, size=(3, 3))), scale_atoms=True)
+        atoms.positions += rng.normal(scale=0.06, size=atoms.positions.shape)
+        calculated = atoms.copy()
+        calculated.calc = EMT()
+        atoms.info[keys.ENERGY] = float(calculated.get_potential_energy()) - 4.0 * len(atoms)
+        atoms.arrays[keys.FORCES] = calculated.get_forces()
+        atoms.info[keys.STRESS] = calculated.get_stress()
+        atoms.info[keys.CONFIG_TYPE] = "rattled" if index % 2 else "strained"
+        frames.append(atoms)
+    return frames
