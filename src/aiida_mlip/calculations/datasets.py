@@ -8,12 +8,13 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mlip.calculations.predictions import predictions_of
 from aiida_mlip.data.dataset import DatasetData
-from aiida_mlip.schema.finetuning import AuditOptions, CommitteeSettings
+from aiida_mlip.schema.finetuning import AuditOptions, CommitteeSettings, SplitSettings
 from aiida_mlip.science.datasets.audit import Baseline, audit
+from aiida_mlip.science.datasets.splitting import split
+from aiida_mlip.science.parity import predictions_from
+from aiida_mlip.science.predictions import Predictions
 from aiida_mlip.science.resampling import bootstrap
-from aiida_mlip.science.datasets.splitting import Split, split
 
 SET_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
@@ -28,10 +29,16 @@ def _part(dataset: DatasetData, frames: list[Any], label: str) -> DatasetData:
 def split_dataset(dataset: DatasetData, settings: orm.Dict) -> dict[str, Any]:
     """Return ``training``, ``validation``, ``test`` (where not empty) and a ``report`` of how it was done."""
     frames = list(dataset.frames())
-    result = split(frames, Split(**settings.get_dict()))
-    parts = {SET_NAMES[name]: [frames[i] for i in indices] for name, indices in result.indices.items() if indices}
+    options = SplitSettings(**settings.get_dict())
+    result = split(frames, fractions=options, seed=options.seed, by_group=options.by_group)
+    parts = {SET_NAMES[name]: [frames[i] for i in indices] for name, indices in result.items() if indices}
     nodes: dict[str, Any] = {name: _part(dataset, chosen, name) for name, chosen in parts.items()}
-    return nodes | {"report": orm.Dict({"findings": [], **result.model_dump(mode="json")})}
+    return nodes | {"report": orm.Dict({"frames": dict(result), "warnings": result.warnings})}
+
+
+def predictions_of(node: orm.ArrayData) -> Predictions:
+    """Return the predictions that ``mlip.evaluate`` stored."""
+    return predictions_from({name: node.get_array(name) for name in node.get_arraynames()})
 
 
 @calcfunction
@@ -50,7 +57,7 @@ def audit_sets(settings: orm.Dict, **nodes: Any) -> orm.Dict:
             [atoms for other, held in sets.items() if other != name for atoms in held] if name == "training" else None
         )
         node = nodes.get(f"predictions_{name}")
-        baseline = Baseline.from_predictions(predictions_of(node, frames)) if node is not None else None
+        baseline = Baseline.from_predictions(predictions_of(node)) if node is not None else None
         report = audit(frames, settings=options.settings, baseline=baseline, against=others)
         findings += [{"set": name, **finding.model_dump(mode="json")} for finding in report.findings]
     return orm.Dict({"findings": findings, "sets": {name: len(frames) for name, frames in sets.items()}})

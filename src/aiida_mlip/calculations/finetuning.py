@@ -7,7 +7,7 @@ from typing import Any
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mlip.calculations.predictions import predictions_of
+from aiida_mlip.calculations.datasets import predictions_of
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.finetuning import AcceptSettings, CommitteeSettings, ReplaySettings
@@ -105,8 +105,8 @@ def _forgetting(nodes: dict[str, Any], members: list[str]) -> dict[str, Any]:
     if "forgetting_frames" not in nodes:
         return {}
     frames = list(nodes["forgetting_frames"].frames())
-    reference = predictions_of(nodes["forgetting_baseline"], frames)
-    return {name: drift(frames, reference, predictions_of(nodes[f"forgetting_{name}"], frames)) for name in members}
+    reference = predictions_of(nodes["forgetting_baseline"])
+    return {name: drift(frames, reference, predictions_of(nodes[f"forgetting_{name}"])) for name in members}
 
 
 def _forgotten(result: dict[str, Any] | None, limit: float | None) -> list[str]:

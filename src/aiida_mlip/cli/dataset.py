@@ -218,13 +218,13 @@ def split(identifier: str, train: float, valid: float, test: float, seed: int) -
     from pydantic import ValidationError
 
     from aiida_mlip.calculations.datasets import split_dataset
-    from aiida_mlip.science.datasets.splitting import Split
+    from aiida_mlip.schema.finetuning import SplitSettings
     from aiida_mlip.science.models import explain
 
     try:
-        settings = Split(train=train, valid=valid, test=test, seed=seed)
+        settings = SplitSettings(train=train, valid=valid, test=test, seed=seed)
     except ValidationError as error:
-        raise click.ClickException(explain(error, what="split", model=Split)) from error
+        raise click.ClickException(explain(error, what="split", model=SplitSettings)) from error
     parts = split_dataset(_dataset(identifier), _dict(settings.model_dump(mode="json")))
     report = parts.pop("report")
     for warning in report["warnings"]:

@@ -7,7 +7,15 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from aiida_mlip.science.datasets.audit import AuditSettings
+from aiida_mlip.science.datasets.splitting import Split
 from aiida_mlip.science.models import StrictModel
+
+
+class SplitSettings(Split):
+    """Fractions of each configuration type for training, validation and test, and the seed of the draw."""
+
+    seed: int = Field(default=1, ge=0)
+    by_group: bool = Field(default=True, description="frames of one group stay together; near-duplicates always do")
 
 
 class AuditOptions(StrictModel):

@@ -12,14 +12,13 @@ from pydantic import BaseModel, ValidationError
 from aiida_mlip.calculations.checks.training import Training, check_training
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
-from aiida_mlip.schema.finetuning import AcceptSettings, AuditOptions, CommitteeSettings, ReplaySettings
+from aiida_mlip.schema.finetuning import AcceptSettings, AuditOptions, CommitteeSettings, ReplaySettings, SplitSettings
 from aiida_mlip.schema.training import TrainSettings
-from aiida_mlip.science.datasets.splitting import Split
 from aiida_mlip.science.models import explain
 from aiida_mlip.workchains.protocols import protocol_inputs
 
 MODELS: Mapping[str, type[BaseModel]] = {
-    "split": Split,
+    "split": SplitSettings,
     "audit": AuditOptions,
     "replay": ReplaySettings,
     "committee": CommitteeSettings,
