@@ -45,7 +45,7 @@ def test_conformance(name: str) -> None:
     assert stages
     assert 0 < record.force_calls <= record.atom_calls
     assert structures
-    assert all(atoms.calc is None for atoms in structures)
+    assert all(atoms.calc is None and atoms.info["config_type"] for atoms in structures)
     assert prop.result.model_validate(record.result) is not None
     assert PropertyRecord.model_validate_json(record.model_dump_json()) == record
     assert properties.parse_inputs(prop, record.inputs) == properties.parse_inputs(prop, prop.conformance)

@@ -104,7 +104,7 @@ def test_structures_are_relaxed_and_named() -> None:
     prop = properties.get("vacancy")
     _, structures = properties.compute(prop, {"element": "Cu", "structure": "fcc", "sizes": [2]}, EMT())
     (atoms,) = structures
-    assert atoms.info == {"property": "vacancy", "size": 2}
+    assert atoms.info == {"config_type": "vacancy_2x2x2"}
     atoms.calc = EMT()
     assert np.linalg.norm(atoms.get_forces(), axis=1).max() < 0.01
 

@@ -10,6 +10,8 @@ from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii, reference_states
 from numpy.typing import ArrayLike
 
+from aiida_mlip.science.keys import CONFIG_TYPE
+
 Structure = Literal["bcc", "fcc", "sc", "diamond", "A15"]
 
 ATOMS_PER_CUBIC_CELL: dict[Structure, int] = {"bcc": 2, "fcc": 4, "sc": 1, "diamond": 8, "A15": 8}
@@ -40,7 +42,9 @@ def cubic_cell(element: str, structure: Structure, a: float) -> Atoms:
 
 def primitive_cell(element: str, structure: Structure, a: float) -> Atoms:
     """Return the primitive cell with lattice constant ``a`` [Å] of the conventional cubic cell."""
-    return cubic_cell(element, structure, a) if structure == "A15" else bulk(element, structure, a=a)
+    atoms = cubic_cell(element, structure, a) if structure == "A15" else bulk(element, structure, a=a)
+    atoms.info[CONFIG_TYPE] = f"bulk_{structure}"
+    return atoms
 
 
 def guess_volume(element: str) -> float:

@@ -146,7 +146,7 @@ def run(inputs: ElasticInputs, calculator: BaseCalculator, report: Report) -> Ou
     cell = primitive_cell(inputs.element, inputs.structure, a)
     at_strain = []
     for index, size in enumerate(inputs.strains):
-        report("elastic", index, 2)
+        report("strains", index, 2)
         at_strain.append(_constants(cell, size, inputs, calculator, report))
     try:
         bulk_eos = equation_of_state(inputs.element, inputs.structure, a, calculator).bulk_modulus
@@ -164,7 +164,7 @@ def _constants(
         atoms = strained(cell, strain)
         atoms.calc = calculator
         if len(atoms) > 1:
-            relax(atoms, fmax=inputs.fmax, max_steps=inputs.max_steps, report=report, stage="elastic")
+            relax(atoms, fmax=inputs.fmax, max_steps=inputs.max_steps, report=report, stage="strains")
         stresses.append(atoms.get_stress(voigt=True))
     fit = fit_cubic(*central_differences(strains, stresses))
     scale = max(abs(fit.c11), abs(fit.c12), abs(fit.c44))

@@ -77,7 +77,7 @@ def run(inputs: EosInputs, calculator: BaseCalculator, report: Report) -> Outcom
     structures = (inputs.structure, *inputs.phases)
     phases: dict[str, Phase] = {}
     for index, structure in enumerate(structures):
-        report("eos", index, len(structures))
+        report("phases", index, len(structures))
         phases[structure] = _phase(inputs, structure, calculator)
     first = phases[inputs.structure]
     differences: dict[str, float] = {name: phases[name].energy - first.energy for name in inputs.phases}

@@ -8,7 +8,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.geometry import find_mic
 from pydantic import Field, field_validator
 
-from aiida_mlip.science.keys import EV_PER_ANGSTROM3_IN_GPA
+from aiida_mlip.science.keys import CONFIG_TYPE, EV_PER_ANGSTROM3_IN_GPA
 from aiida_mlip.science.models import StrictModel
 from aiida_mlip.science.properties._base import Flag, Outcome, Property, PropertyResult, Quantity, Report
 from aiida_mlip.science.properties._bulk import BulkState, CrystalInputs, bulk_state, pressure
@@ -119,7 +119,7 @@ def _in_cell(
     atoms = vacancy_cell(inputs.element, inputs.structure, bulk.a, size, noise=inputs.noise, seed=inputs.seed)
     atoms.calc = calculator
     unrelaxed = _formation_energy(atoms, bulk)
-    stage = f"vacancy {size}x{size}x{size}"
+    stage = f"{size}x{size}x{size}"
     relaxation = relax(atoms, fmax=inputs.fmax, max_steps=inputs.max_steps, report=report, stage=stage)
     energy, volume, p = _formation_energy(atoms, bulk), float(atoms.get_volume()), pressure(atoms)
     cell = VacancyInCell(
@@ -136,7 +136,7 @@ def _in_cell(
         converged=relaxation.converged,
     )
     atoms.calc = None
-    atoms.info = {"property": "vacancy", "size": size}
+    atoms.info = {CONFIG_TYPE: f"vacancy_{stage}"}
     return cell, atoms
 
 

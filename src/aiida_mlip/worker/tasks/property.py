@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.tasks import PropertySettings
 from aiida_mlip.science import properties
 from aiida_mlip.science.datasets.canonical import write_extxyz
-from aiida_mlip.science.models import StrictModel
+from aiida_mlip.science.models import StrictModel, explain
 from aiida_mlip.science.properties import Property, PropertyFailure, PropertyRecord
 from aiida_mlip.worker.backends import load_potential
 from aiida_mlip.worker.context import Context
@@ -25,7 +24,15 @@ from aiida_mlip.worker.runner import write_atomically
 from aiida_mlip.worker.settings import parse_settings
 
 PARTIAL_FILE = "partial.json"
-FORMAT = 1
+
+
+class PartialFile(StrictModel):
+    """The file that a restart goes on from: what an unfinished job has so far."""
+
+    format: Literal[1] = 1
+    properties: dict[str, PropertyRecord]
+    failed: dict[str, PropertyRecord]
+    structures: dict[str, str] = Field(description="name -> structures as extended XYZ")
 
 
 @dataclass
@@ -58,8 +65,8 @@ class Progress:
 
     def write(self, folder: Path) -> None:
         """Write the file that a restart goes on from, and the structures."""
-        document = {"format": FORMAT, **self.payload(), "structures": self.structures}
-        write_atomically(folder / PARTIAL_FILE, json.dumps(document))
+        document = PartialFile(properties=self.records, failed=self.failed, structures=self.structures)
+        write_atomically(folder / PARTIAL_FILE, document.model_dump_json())
         for name, text in self.structures.items():
             write_atomically(folder / f"structures_{name}.xyz", text)
 
@@ -158,20 +165,15 @@ def _restart(context: Context, requests: Sequence[Request]) -> Progress:
     if not path.exists():  # the earlier job ended before its first property
         return progress
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            raise ValueError(f"format = {document['format']!r} is not {FORMAT}")
-        records = {name: PropertyRecord.model_validate(value) for name, value in document["properties"].items()}
-        structures = {str(name): str(text) for name, text in document["structures"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise TaskError(
-            ErrorKind.INPUT, f"files['restart'] = {path.name!r} cannot be read: {error}.", "Start from the beginning."
-        ) from error
+        earlier = PartialFile.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        message = f"{explain(error, what=path.name, model=PartialFile)}."
+        raise TaskError(ErrorKind.INPUT, message, "Start from the beginning, without the earlier job.") from error
     for request in requests:
-        record = records.get(request.name)
+        record = earlier.properties.get(request.name)
         same = record is not None and record.property == request.prop.name
         if record is not None and same and record.inputs == request.inputs.model_dump(mode="json"):
             progress.records[request.name] = record
-            if request.name in structures:
-                progress.structures[request.name] = structures[request.name]
+            if request.name in earlier.structures:
+                progress.structures[request.name] = earlier.structures[request.name]
     return progress
