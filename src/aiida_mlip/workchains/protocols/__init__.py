@@ -69,10 +69,10 @@ def _unknown_key(known: Mapping[str, Any], given: Mapping[str, Any], open_keys: 
     """Return a message on the first key of ``given`` that ``known`` does not have, or an empty text."""
     for key, value in given.items():
         here = f"{path}.{key}" if path else key
-        if here in open_keys:
-            continue
         if key not in known:
             return f"overrides.{here} is not a known input: known here are {', '.join(sorted(known))}"
+        if key in open_keys:
+            continue
         old = known[key]
         if isinstance(value, Mapping) and isinstance(old, Mapping) and not _other_kind(old, value):
             problem = _unknown_key(old, value, open_keys, here)
