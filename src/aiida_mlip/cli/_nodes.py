@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from aiida.orm import Node
+    from aiida.orm import Node, ProcessNode
 
 NodeT = TypeVar("NodeT", bound="Node")
 
@@ -36,4 +36,40 @@ def find_node(identifier: str, node_type: type[NodeT], what: str) -> NodeT:
         ) from error
     if not isinstance(node, node_type):
         raise click.ClickException(f"{what} = {identifier!r} is a {type(node).__name__}: give a {node_type.__name__}")
+    return node
+
+
+def load_any(identifier: str) -> Node:
+    """Return the node with this pk, uuid or label.
+
+    :raises click.ClickException: if there is none, or more than one.
+    """
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
+    from aiida.orm import load_node
+
+    try:
+        return load_node(identifier)
+    except (NotExistent, ValueError) as error:
+        raise click.ClickException(
+            f"PK = {identifier!r}: no such node in this profile. List processes with `aiida-mlip status` or "
+            "`verdi process list -a`, and choose another profile with `aiida-mlip --profile NAME`."
+        ) from error
+    except MultipleObjectsError as error:
+        raise click.ClickException(
+            f"PK = {identifier!r} is the beginning of several uuids: give more of it."
+        ) from error
+
+
+def load_process(identifier: str) -> ProcessNode:
+    """Return the process with this pk, uuid or label.
+
+    :raises click.ClickException: if there is none, or the node is data.
+    """
+    from aiida.orm import ProcessNode
+
+    node = load_any(identifier)
+    if not isinstance(node, ProcessNode):
+        raise click.ClickException(
+            f"PK = {identifier!r} is a {type(node).__name__}, not a process: for data use `aiida-mlip lineage`."
+        )
     return node
