@@ -25,6 +25,12 @@ export PATH := $(BIN):$(PATH)
 # On shared cores, idle OpenMP threads that spin cost more than they save.
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# What `source .venv/bin/activate` does in addition, and `deactivate` takes back: AiiDA is that of the checkout.
+ACTIVATE_BACK := /^deactivate *() *{/a \    if [ -n "$${_OLD_AIIDA_PATH+set}" ]; then AIIDA_PATH="$$_OLD_AIIDA_PATH"; \
+    [ -n "$$AIIDA_PATH" ] || unset AIIDA_PATH; unset _OLD_AIIDA_PATH; fi
+ACTIVATE := $$a _OLD_AIIDA_PATH="$${AIIDA_PATH-}"; export AIIDA_PATH="$(CURDIR)"
+export ACTIVATE_BACK ACTIVATE
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -33,11 +39,12 @@ help: ## list the targets
 demo: setup ## fine-tune a foundation model on tungsten, from nothing to the report
 	aiida-mlip -p $(PROFILE) foundation install $(FOUNDATION)
 	verdi -p $(PROFILE) run examples/finetune_w.py
-	@echo "To look around: source $(VENV)/bin/activate; export AIIDA_PATH=$(CURDIR); verdi process list -a"
+	@echo "To look around: source $(VENV)/bin/activate; verdi process list -a"
 
 .PHONY: setup
 setup: install ## make the project's AiiDA profile, with this machine as a computer, and start the daemon
 	@mkdir -p .aiida
+	@grep -q AIIDA_PATH $(BIN)/activate || sed -i -e "$$ACTIVATE_BACK" -e "$$ACTIVATE" $(BIN)/activate
 	aiida-mlip -p $(PROFILE) setup --local
 
 .PHONY: install
