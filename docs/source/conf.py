@@ -1,17 +1,11 @@
 """Sphinx configuration. Warnings are errors: `make docs`."""
 
 import sys
-import warnings
 from pathlib import Path
 
 from aiida_mlip import __version__
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-
-# autodoc looks at every attribute, the deprecated ones of AiiDA's base classes included
-warnings.filterwarnings("ignore", module="aiida.*")
-warnings.filterwarnings("ignore", category=DeprecationWarning)
-warnings.filterwarnings("ignore", message=".*deprecated.*")
 
 project = "aiida-mlip-workchains"
 author = "The aiida-mlip-workchains developers"

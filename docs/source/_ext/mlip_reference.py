@@ -6,15 +6,20 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
+import warnings
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from aiida.common.warnings import AiidaDeprecationWarning
+from aiida.manage.configuration import get_config_option
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from sphinx.application import Sphinx
 
-import aiida_mlip
+from aiida_mlip.science import properties
 
 DISTRIBUTION = "aiida-mlip-workchains"
 GROUPS = {
@@ -74,7 +79,7 @@ def type_name(annotation: Any) -> str:
         return ", ".join(type_name(item) for item in annotation)
     if isinstance(annotation, type):
         return annotation.__name__
-    return str(annotation).replace("typing.", "").replace("aiida_mlip.", "")
+    return re.sub(r"(?<!\d)\b[a-z_]\w*\.(?=[\w])", "", str(annotation))
 
 
 def port_rows(namespace: Any, prefix: str = "") -> list[tuple[str, ...]]:
@@ -114,7 +119,8 @@ def plugins_page() -> str:
         text += f"## {title}\n\n"
         for point in sorted((item for item in points if item.group == group), key=lambda item: item.name):
             loaded = point.load()
-            text += f"### {code(point.name)}\n\n{first_paragraph(loaded)}\n\nClass {code(point.value.replace(':', '.'))}.\n\n"
+            text += f"### {code(point.name)}\n\n{first_paragraph(loaded)}\n\n"
+            text += f"Class {code(point.value.replace(':', '.'))}.\n\n"
             if group in {"aiida.workflows", "aiida.calculations"}:
                 text += process_section(loaded)
     return text
@@ -139,12 +145,26 @@ def settings_page() -> str:
         ]
         text += f"## {title}\n\n"
         for model in models:
-            rows = [
-                (code(name), cell(type_name(field.annotation)), default_text(field), cell(field.description or ""))
-                for name, field in model.model_fields.items()
-            ]
-            text += f"### {code(model.__name__)}\n\n{first_paragraph(model)}\n\n"
-            text += table(("field", "type", "default", "meaning"), rows)
+            text += f"### {code(model.__name__)}\n\n{first_paragraph(model)}\n\n" + model_table(model)
+    return text
+
+
+def model_table(model: type[BaseModel]) -> str:
+    """Return the table of the fields of a model."""
+    rows = [
+        (code(name), cell(type_name(field.annotation)), default_text(field), cell(field.description or ""))
+        for name, field in model.model_fields.items()
+    ]
+    return table(("field", "type", "default", "meaning"), rows)
+
+
+def properties_page() -> str:
+    """Return the page of the properties that the registry finds."""
+    text = "# Properties\n\nWhat can be computed with a potential: inputs, and the fields of the result.\n\n"
+    for name in properties.names():
+        prop = properties.get(name)
+        text += f"## {code(name)}\n\n{cell(prop.summary)}\n\n"
+        text += "Inputs\n\n" + model_table(prop.inputs) + "Result\n\n" + model_table(prop.result)
     return text
 
 
@@ -153,7 +173,7 @@ def keys_table() -> str:
     module = importlib.import_module("aiida_mlip.science.keys")
     body = ast.parse(inspect.getsource(module)).body
     rows = []
-    for node, follower in zip(body, body[1:], strict=False):
+    for node, follower in pairwise(body):
         if isinstance(node, ast.Assign) and isinstance(follower, ast.Expr) and isinstance(follower.value, ast.Constant):
             name = ast.unparse(node.targets[0])
             meaning = cell(follower.value.value).replace("``", "`")
@@ -180,23 +200,34 @@ def room_page(room: str) -> str:
 def api_index() -> str:
     """Return the page that lists the rooms."""
     names = "\n".join(f"api-{room}" for room in ROOMS)
-    return f"# Python modules\n\nOne page for each room of the package.\n\n```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
+    return (
+        f"# Python modules\n\nOne page for each room of the package.\n\n```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
+    )
 
 
 def generate(app: Sphinx) -> None:
     """Write all pages, each only where its text changed."""
     folder = Path(app.srcdir) / "reference" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {"plugins": plugins_page(), "settings": settings_page(), "keys": keys_table(), "modules": api_index()}
+    pages = {
+        "plugins": plugins_page(),
+        "settings": settings_page(),
+        "properties": properties_page(),
+        "keys": keys_table(),
+        "modules": api_index(),
+    }
     pages |= {f"api-{room}": room_page(room) for room in ROOMS}
     for name, text in pages.items():
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+    # autodoc looks at every attribute next, the deprecated ones of AiiDA's base classes included; AiiDA sets its
+    # filters when it first reads its configuration
+    get_config_option("warnings.showdeprecations")
+    warnings.simplefilter("ignore", AiidaDeprecationWarning)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Generate the pages before Sphinx looks for sources."""
-    assert aiida_mlip.__version__
     app.connect("builder-inited", generate)
     return {"parallel_read_safe": True}
