@@ -78,7 +78,7 @@ PartitionName=short Nodes={host} Default=YES MaxTime=60 State=UP
 """
 
 
-def free_port() -> int:
+def unused_port() -> int:
     """A port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -99,7 +99,7 @@ class Slurm(AbstractContextManager):
             (folder / name).mkdir()
         (folder / "munge.key").write_bytes(secrets.token_bytes(128))
         (folder / "munge.key").chmod(0o400)
-        text = CONFIG.format(host=host, ports=(free_port(), free_port()), user=getpass.getuser(), folder=folder)
+        text = CONFIG.format(host=host, ports=(unused_port(), unused_port()), user=getpass.getuser(), folder=folder)
         (folder / "slurm.conf").write_text(text)
         (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
         os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
@@ -147,3 +147,9 @@ def slurm() -> Iterator[Slurm]:
         pytest.skip(f"not installed: {', '.join(missing)} (make system-deps)")
     with tempfile.TemporaryDirectory(prefix="mlip-slurm-") as folder, Slurm(Path(folder)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Return a function that finds a port nothing listens on."""
+    return unused_port
