@@ -245,7 +245,7 @@ def test_the_entry_point_has_an_outline_that_reads_as_the_algorithm() -> None:
     from aiida_mlip.workchains.finetune import FinetuneWorkChain
 
     description = str(FinetuneWorkChain.spec().get_outline().get_description())
-    steps = ["split", "audit", "measure_baseline", "train", "measure_members", "summarize", "judge"]
+    steps = ["audit", "split", "measure_baseline", "train", "measure_members", "summarize", "judge"]
     positions = [description.find(step) for step in steps]
     assert positions == sorted(positions)
     assert -1 not in positions

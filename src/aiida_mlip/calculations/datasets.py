@@ -41,26 +41,44 @@ def predictions_of(node: orm.ArrayData) -> Predictions:
     return predictions_from({name: node.get_array(name) for name in node.get_arraynames()})
 
 
+def _baseline(node: orm.ArrayData) -> Baseline:
+    found = predictions_of(node)
+    return Baseline(energies=found.energies, forces=found.forces, stresses=found.stresses)
+
+
 @calcfunction
 def audit_sets(settings: orm.Dict, **nodes: Any) -> orm.Dict:
     """Return the findings on one or more data sets.
 
     :param settings: of :class:`~aiida_mlip.schema.finetuning.AuditOptions`.
     :param nodes: data sets by name; the other sets are what ``training`` must not leak into. ``predictions_<name>``:
-        the predictions of a baseline potential for that set.
+        the predictions of a baseline potential for that set. ``split``: the report of :func:`split_dataset`, so that
+        findings also have the numbers of the frames in the data set that was split.
+    :return: ``findings``, each with its ``set`` and perhaps ``dataset_frames``; ``not_judged`` and ``sets``.
     """
     options = AuditOptions(**settings.get_dict())
     sets = {name: list(node.frames()) for name, node in nodes.items() if isinstance(node, DatasetData)}
-    findings = []
+    origin = (
+        {SET_NAMES[name]: numbers for name, numbers in nodes["split"]["frames"].items()} if "split" in nodes else {}
+    )
+    findings: list[dict[str, Any]] = []
+    not_judged: dict[str, dict[str, str]] = {}
     for name, frames in sets.items():
-        others = (
-            [atoms for other, held in sets.items() if other != name for atoms in held] if name == "training" else None
-        )
+        others = [atoms for other, held in sets.items() if other != name for atoms in held]
         node = nodes.get(f"predictions_{name}")
-        baseline = Baseline.from_predictions(predictions_of(node)) if node is not None else None
-        report = audit(frames, settings=options.settings, baseline=baseline, against=others)
-        findings += [{"set": name, **finding.model_dump(mode="json")} for finding in report.findings]
-    return orm.Dict({"findings": findings, "sets": {name: len(frames) for name, frames in sets.items()}})
+        report = audit(
+            frames,
+            settings=options.settings,
+            baseline=_baseline(node) if node is not None else None,
+            against=others if name == "training" and others else None,
+        )
+        not_judged[name] = report.not_judged
+        for finding in report.findings:
+            findings.append({"set": name, **finding.model_dump(mode="json")})
+            if name in origin:
+                findings[-1]["dataset_frames"] = [origin[name][index] for index in finding.frames]
+    counts = {name: len(frames) for name, frames in sets.items()}
+    return orm.Dict({"findings": findings, "not_judged": not_judged, "sets": counts})
 
 
 @calcfunction

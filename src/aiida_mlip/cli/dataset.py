@@ -175,7 +175,7 @@ def audit_lines(report: Dict) -> Iterator[str]:
     if not findings:
         yield "Nothing found."
     for finding in findings:
-        frames = finding["frames"]
+        frames = finding.get("dataset_frames", finding["frames"])
         listed = ", ".join(str(index) for index in frames[:12]) + (", ..." if len(frames) > 12 else "")
         yield f"{finding['severity'].upper():7} {finding['check']} ({finding['set']}, {len(frames)} frames: {listed})"
         yield f"        {finding['message']}"

@@ -67,8 +67,8 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
         spec.inputs.validator = validate_finetune
         spec.outline(
             cls.setup,
-            if_(cls.should_split)(cls.split),
             cls.audit,
+            if_(cls.should_split)(cls.split),
             if_(cls.should_replay)(cls.select_replay, cls.label_replay, cls.inspect_replay),
             cls.measure_baseline,
             cls.inspect_baseline,
@@ -115,15 +115,16 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
         parts = dataset_functions.split_dataset(
             self.inputs.dataset, self.inputs.split, metadata={"call_link_label": "split"}
         )
-        self.ctx.audits.split = parts.pop("report")
+        self.ctx.split_report = parts.pop("report")
+        for warning in self.ctx.split_report["warnings"]:
+            self.report(f"split: {warning}")
         self.ctx.sets = AttributeDict(parts)
         self.report(f"split into {', '.join(f'{name}: {len(part)}' for name, part in self.ctx.sets.items())}")
 
     def audit(self) -> Any:
         """Look for what is wrong in the data before anything is spent on them."""
-        report = dataset_functions.audit_sets(
-            settings=self.inputs.audit, **self.ctx.sets, metadata={"call_link_label": "audit"}
-        )
+        sets = {"dataset": self.inputs.dataset} if "dataset" in self.inputs else dict(self.ctx.sets)
+        report = dataset_functions.audit_sets(settings=self.inputs.audit, **sets, metadata={"call_link_label": "audit"})
         return self._judge_audit("data", report)
 
     def should_replay(self) -> bool:
@@ -178,10 +179,12 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
     def audit_against_baseline(self) -> Any:
         """Audit again with the foundation model's predictions: units, signs and levels of theory show against them."""
         predictions = self.ctx.baseline_evaluation.outputs.predictions
+        split = {"split": self.ctx.split_report} if "split_report" in self.ctx else {}
         report = dataset_functions.audit_sets(
             settings=self.inputs.audit,
             **self.ctx.sets,
             **{f"predictions_{name}": predictions[name] for name in self.ctx.sets},
+            **split,
             metadata={"call_link_label": "audit_against_baseline"},
         )
         return self._judge_audit("against_baseline", report)
