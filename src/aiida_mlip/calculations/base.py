@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -118,22 +119,22 @@ class MlipCalculation(CalcJob):
         info.retrieve_temporary_list = [*_directives(self.LARGE_FILES)]
         return info
 
+    @abstractmethod
     def _files(self) -> dict[str, tuple[PotentialData | DatasetData, str]]:
         """Return role -> (node, name of its file in the job)."""
-        raise NotImplementedError
 
     def _other_files(self) -> dict[str, str]:
         """Return role -> file or folder that gets into the job by other means."""
         return {"restart": RESTART_FOLDER} if "restart_folder" in self.inputs else {}
 
     @classmethod
+    @abstractmethod
     def _check(cls, inputs: Mapping[str, Any], ctx: PortNamespace) -> Iterator[str]:
         """Yield what is wrong with the inputs taken together.
 
         :param inputs: what is given; a work chain may validate before it knows everything.
         :param ctx: the ports that are to be given here.
         """
-        raise NotImplementedError
 
     def _potential_info(self) -> dict[str, Any] | None:
         potential = self.inputs.get("potential")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,13 +76,13 @@ class MlipParser(Parser):
             return self._exit(error.label, error.message)
         return ExitCode(0)
 
+    @abstractmethod
     def _attach(self, result: Result, folder: Path) -> None:
         """Turn the payload of a finished task into output nodes.
 
         :param folder: holds the files that are retrieved for parsing only.
         :raises ParsingError: where something is missing or damaged.
         """
-        raise NotImplementedError
 
     def _attach_partial(self, result: Result) -> None:
         """Turn what an unfinished task has into output nodes; by default its payload."""
