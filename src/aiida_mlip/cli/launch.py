@@ -32,7 +32,13 @@ def launch() -> None:
 @click.option("--watch", "follow", is_flag=True, help="Show the progress until it ends; leaving does not stop it.")
 @with_profile
 def finetune(file: Path, dry_run: bool, follow: bool) -> None:
-    """Fine-tune a foundation model, as FILE says (an example is examples/finetune.yaml)."""
+    """Fine-tune a foundation model, as FILE says.
+
+    \b
+    Example:
+        aiida-mlip launch finetune examples/finetune.yaml --dry-run
+        aiida-mlip launch finetune examples/finetune.yaml --watch
+    """
     from aiida.engine import submit
     from rich.console import Console
     from rich.pretty import Pretty

@@ -35,6 +35,10 @@ def import_file(file: Path, **options: Any) -> None:
     """Store a model file of your own as a potential.
 
     Files of the registry, and files that a node of this profile holds already, need no --trust.
+
+    \b
+    Example:
+        aiida-mlip potential import my.model --trust --level-of-theory PBE --licence MIT
     """
     from aiida_mlip.cli._reporting import transfer_bar
     from aiida_mlip.cli.foundation import echo_installed
@@ -53,7 +57,12 @@ def import_file(file: Path, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @with_profile
 def list_potentials(as_json: bool) -> None:
-    """List the potentials of the profile, newest first."""
+    """List the potentials of the profile, newest first.
+
+    \b
+    Example:
+        aiida-mlip potential list --json
+    """
     from aiida.orm import QueryBuilder
     from rich.console import Console
     from rich.table import Table
