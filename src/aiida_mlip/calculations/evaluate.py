@@ -55,6 +55,8 @@ class EvaluateCalculation(MlipCalculation):
             yield checks.refusal("datasets", {}, "there is nothing to evaluate", "Give at least one data set")
         potential: PotentialData | None = inputs.get("potential")
         settings: Dict | None = inputs.get("settings")
+        if settings is not None and "datasets" in ctx:
+            yield from checks.check_alignment(settings.get("align_on"), datasets)
         if potential is None:
             return
         yield from checks.check_potential(potential.info, {f"datasets.{name}": data for name, data in datasets.items()})

@@ -6,13 +6,14 @@ given None for something that is not known yet leaves out what depends on it, so
 
 from aiida_mlip.calculations.checks.potential import check_head, check_potential
 from aiida_mlip.calculations.checks.runtime import check_code, check_device, check_restart
-from aiida_mlip.calculations.checks.sets import check_overlap, check_test_sets
+from aiida_mlip.calculations.checks.sets import check_alignment, check_overlap, check_test_sets
 from aiida_mlip.calculations.checks.settings import check_properties, complete, problems_of
 from aiida_mlip.calculations.checks.training import check_extra, check_training
 from aiida_mlip.calculations.checks.wording import LabelledSet, refusal
 
 __all__ = [
     "LabelledSet",
+    "check_alignment",
     "check_code",
     "check_device",
     "check_extra",

@@ -103,3 +103,20 @@ def check_test_sets(tests: Mapping[str, LabelledSet]) -> Iterator[str]:
                 f"it has neither {keys.ENERGY} nor {keys.FORCES} nor {keys.STRESS}",
                 "Label it, or leave it out and use mlip.evaluate for predictions",
             )
+
+
+def check_alignment(align_on: str | None, sets: Mapping[str, LabelledSet]) -> Iterator[str]:
+    """Refuse to fit energy shifts on a data set that is not there or has no energies."""
+    if align_on is None:
+        return
+    if align_on not in sets:
+        yield refusal(
+            "settings.align_on", align_on, "there is no such data set", f"Name one of: {listed(sets)}; or None"
+        )
+    elif sets[align_on].labels.get(keys.ENERGY, 0) == 0:
+        yield refusal(
+            "settings.align_on",
+            align_on,
+            f"no configuration of this data set has {keys.ENERGY}",
+            "Align on a data set with energies, or set align_on to None",
+        )
