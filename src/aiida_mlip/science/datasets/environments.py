@@ -1,12 +1,12 @@
 """Invariant features of the atomic environments of a configuration, and their exact derivatives.
 
 Each atom's neighbours of one element are summed up in moments: M0 = sum B_k(r), M1 = sum B_k(r) u and
-M2 = sum B_k(r) u u^T, with the unit vector u to the neighbour. Features are M0, M0^2, |M1|^2 and |M2|^2, summed over the atoms of one element.
-They do not change with rotation, translation, reflection, order of atoms or choice of the periodic cell, and grow in
-proportion to the size of a supercell. The moments are those of moment tensor potentials (Shapeev, Multiscale Model.
-Simul. 14, 1153 (2016)); the radial functions are Bessel functions with a polynomial envelope (Gasteiger et al.,
-arXiv:2003.03123), as in MACE. SOAP would serve as well; these are cheap enough for 10 000 configurations on one core
-and need no further package.
+M2 = sum B_k(r) u u^T, with the unit vector u to the neighbour. Features are M0, M0^2, |M1|^2 and |M2|^2, summed over
+the atoms of one element. They do not change with rotation, translation, reflection, order of atoms or choice of the
+periodic cell, and grow in proportion to the size of a supercell. The moments are those of moment tensor potentials
+(Shapeev, Multiscale Model. Simul. 14, 1153 (2016)); the radial functions are Bessel functions with a polynomial
+envelope (Gasteiger et al., arXiv:2003.03123), as in MACE. SOAP would serve as well; these are cheap enough for 10 000
+configurations on one core and need no further package.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
@@ -37,13 +38,15 @@ class Environments:
 
     ``numbers``: the elements (atomic numbers, ascending); ``counts``: atoms of each; ``features``: shape (e, e, 4, k)
     for element of the atom, element of the neighbours, kind and radial function, summed over the atoms; ``closest``:
-    distance [Å] and indices of the closest pair within the cut-off, or ``None``.
+    distance [Å] and indices of the closest pair within the cut-off, or ``None``; ``tightest``: the same for the pair
+    that is closest relative to the sum of its covalent radii, with that ratio in front.
     """
 
     numbers: tuple[int, ...]
     counts: tuple[int, ...]
     features: Array
     closest: tuple[float, int, int] | None
+    tightest: tuple[float, float, int, int] | None = None
 
     @property
     def composition(self) -> tuple[tuple[int, int], ...]:
@@ -81,6 +84,10 @@ class _Pairs:
     slot: Integers
     n_slots: int
 
+    def part(self, keep: NDArray[np.bool_]) -> _Pairs:
+        """Return some of the pairs."""
+        return _Pairs(self.i[keep], self.j[keep], self.distance[keep], self.unit[keep], self.slot[keep], self.n_slots)
+
 
 def environments(atoms: Atoms) -> Environments:
     """Return the features of a configuration.
@@ -92,12 +99,20 @@ def environments(atoms: Atoms) -> Environments:
     pairs = _pairs(atoms, element, len(numbers))
     features = np.zeros((len(numbers), len(numbers), len(KINDS), N_RADIAL))
     np.add.at(features, element, _by_atom(pairs, len(atoms)))
-    closest = None
+    closest, tightest = None, None
     if len(pairs.distance):
         p = int(np.argmin(pairs.distance))
-        i, j = int(pairs.i[p]), int(pairs.j[p])
-        closest = (float(pairs.distance[p]), min(i, j), max(i, j))
-    return Environments(tuple(numbers.tolist()), tuple(counts.tolist()), features, closest)
+        closest = (float(pairs.distance[p]), *_sorted(pairs, p))
+        radii = covalent_radii[atoms.numbers]
+        ratio = pairs.distance / (radii[pairs.i] + radii[pairs.j])
+        p = int(np.argmin(ratio))
+        tightest = (float(ratio[p]), float(pairs.distance[p]), *_sorted(pairs, p))
+    return Environments(tuple(numbers.tolist()), tuple(counts.tolist()), features, closest, tightest)
+
+
+def _sorted(pairs: _Pairs, p: int) -> tuple[int, int]:
+    i, j = int(pairs.i[p]), int(pairs.j[p])
+    return min(i, j), max(i, j)
 
 
 def atomic_environments(atoms: Atoms) -> Array:
@@ -113,13 +128,19 @@ def _by_atom(pairs: _Pairs, n_atoms: int) -> Array:
     return per_slot.reshape(n_atoms, -1, len(KINDS), N_RADIAL)
 
 
-def derivatives(atoms: Atoms) -> Derivatives:
-    """Return the features of a configuration with their derivatives by positions and strain."""
+def derivatives(atoms: Atoms, only: Integers | None = None) -> Derivatives:
+    """Return the features of a configuration with their derivatives by positions and strain.
+
+    :param only: atoms whose derivatives are wanted: those of others, and by strain, are then meaningless.
+    """
     numbers, element = np.unique(atoms.numbers, return_inverse=True)
     n_elements, n_atoms = len(numbers), len(atoms)
     pairs = _pairs(atoms, element, n_elements)
     values, slopes = radial(pairs.distance), radial_derivative(pairs.distance)
     moments = _moments(pairs, values)
+    if only is not None:
+        wanted = np.isin(pairs.i, only) | np.isin(pairs.j, only)
+        pairs, values, slopes = pairs.part(wanted), values[wanted], slopes[wanted]
     by_pair = _pair_gradients(pairs, values, slopes, moments)
     positions = np.zeros((n_atoms, n_elements * n_elements, len(KINDS) * N_RADIAL, 3))
     strain = np.zeros((6, n_elements * n_elements, len(KINDS) * N_RADIAL))

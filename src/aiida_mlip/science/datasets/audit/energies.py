@@ -1,0 +1,266 @@
+"""Energies that fall out of the set, and groups of energies that were not computed like the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiida_mlip.science.datasets.audit.context import Context
+from aiida_mlip.science.datasets.audit.registry import check
+from aiida_mlip.science.datasets.audit.report import Finding, Severity
+from aiida_mlip.science.datasets.robust import correlation, mad, regress
+
+Array = NDArray[np.float64]
+
+_FLOOR = 1e-3
+_FEW = 5
+_FOLD_RATIO = 4.0
+_GAP_RATIO = 8.0
+_BETWEEN_RATIO = 6.0
+
+
+@check("energy_outliers")
+def energy_outliers(context: Context) -> Iterator[Finding]:
+    """Energies far from the reference, compared with what is usual for their configuration type."""
+    residuals, source = context.residuals, "the reference"
+    if context.reference is not None:
+        source = context.reference.name
+    if not np.isfinite(residuals).any():
+        residuals, source = _without_composition(context), "the least-squares energies of the elements"
+    factor = context.settings.energy_outlier * (1.0 if context.reference is not None else 3.0)
+    finite = np.flatnonzero(np.isfinite(residuals))
+    if len(finite) < 2 * _FEW:
+        context.skip("energy_outliers", f"only {len(finite)} frames with an energy to compare")
+        return
+    overall = (float(np.median(residuals[finite])), max(mad(residuals[finite]), _FLOOR))
+    errors: list[int] = []
+    warnings: list[int] = []
+    worst = (0.0, 0, 0.0)
+    for members in context.config_types.values():
+        mine = [index for index in members if np.isfinite(residuals[index])]
+        centre, width = overall
+        if len(mine) >= _FEW:
+            centre, width = float(np.median(residuals[mine])), max(mad(residuals[mine]), _FLOOR)
+        limit = max(factor * width, context.settings.energy_outlier_min)
+        for index in mine:
+            deviation = abs(float(residuals[index] - centre))
+            difficulty = _difficulty(context, index) if deviation > limit else None
+            if deviation > limit * (difficulty or 1.0):
+                worst = max(worst, (deviation, index, width))
+                (errors if difficulty is not None else warnings).append(index)
+    for severity, frames in ((Severity.ERROR, errors), (Severity.WARNING, warnings)):
+        if frames:
+            usual = (
+                "Their forces agree with it, so the geometry is not the reason."
+                if severity is Severity.ERROR
+                else "Their forces do not agree either, or are not known: perhaps the geometry is unusual."
+            )
+            yield Finding(
+                check="energy_outliers",
+                severity=severity,
+                frames=tuple(sorted(frames)),
+                message=f"Energies of {len(frames)} frames are far from {source}; the largest deviation of all is "
+                f"{worst[0]:.3g} eV/atom, frame {worst[1]}, where {worst[2]:.2g} eV/atom is usual. {usual}",
+                remedy="Look for calculations that did not converge, another spin state or k-mesh, a wrong number of "
+                "atoms, or the energy of another frame.",
+            )
+
+
+def _without_composition(context: Context) -> Array:
+    """Return energies [eV/atom] minus those of the composition, NaN for isolated atoms."""
+    use = np.isfinite(context.energies) & (context.sizes > 1)
+    found = np.full(len(context.frames), np.nan)
+    if use.sum() < 2 * _FEW:
+        return found
+    elements = sorted({int(z) for atoms in context.frames for z in atoms.numbers})
+    counts = np.array([[np.count_nonzero(a.numbers == z) for z in elements] for a in context.frames], dtype=np.float64)
+    fractions = counts[use] / context.sizes[use, None]
+    values = context.energies[use] / context.sizes[use]
+    found[use] = values - fractions @ regress(fractions, values, ridge=1e-9)
+    return found
+
+
+def _difficulty(context: Context, index: int) -> float | None:
+    """Return by how much the reference describes the forces of a frame worse than usual, at least 1.
+
+    An energy may be off as much more as the forces are. ``None`` where the forces cannot tell, or the reference fails
+    on this geometry.
+    """
+    error, usual = context.force_error(index), context.force_errors
+    labelled = context.forces(index)
+    if error is None or labelled is None or not usual:
+        return None
+    tightest = context.environments[index].tightest
+    strength = float(np.sqrt(np.mean(labelled**2)))
+    if tightest is None or tightest[0] < context.settings.close_warning or error > max(0.6 * strength, 0.3):
+        return None
+    return max(1.0, error / max(float(np.median(list(usual.values()))), 0.02))
+
+
+@check("energy_consistency")
+def energy_consistency(context: Context) -> Iterator[Finding]:
+    """Groups whose energies have an offset, two levels within one type, and neighbours that contradict each other."""
+    if context.reference is None:
+        context.skip("energy_consistency", "no baseline, and too few frames or too many elements for a fit to the set")
+    else:
+        offsets = _group_offsets(context)
+        yield from _offset_findings(context, offsets)
+        yield from _two_levels(context, {index for item in offsets if item.flagged for index in item.frames})
+    yield from _contradicting_neighbours(context)
+
+
+@dataclass(frozen=True)
+class _Offset:
+    name: str
+    frames: tuple[int, ...]
+    value: float
+    uncertainty: float
+    flagged: bool = False
+
+
+def _group_offsets(context: Context) -> list[_Offset]:
+    """Return the energy offset [eV/atom] of each group of frames from that of most frames."""
+    assert context.reference is not None
+    fitted: Mapping[str, Array] = {}
+    if not context.reference.is_potential and context.fit is not None and context.fit.surrogate is not None:
+        fitted = context.fit.surrogate.offsets
+    found = []
+    for name, members in context.partitions().items():
+        mine = [index for index in members if np.isfinite(context.residuals[index])]
+        if len(mine) < context.settings.min_group:
+            continue
+        residual = context.residuals[mine]
+        uncertainty = max(mad(residual) / np.sqrt(len(mine)), _FLOOR)
+        config_type = context.config_type(mine[0])
+        if name == f"config_type {config_type!r}" and config_type in fitted:
+            uncertainty = max(uncertainty, float(np.std(fitted[config_type][:-1])))
+        found.append(_Offset(name, tuple(mine), float(np.median(residual)), uncertainty))
+    if len(found) < 2:
+        return []
+    values = np.array([item.value for item in found])
+    weights = np.array([len(item.frames) for item in found])
+    centre = float(
+        values[np.argsort(values)][np.searchsorted(np.cumsum(weights[np.argsort(values)]), weights.sum() / 2)]
+    )
+    between = mad(values) if len(values) >= _FEW else 0.0
+    limit = max(context.settings.energy_offset, _BETWEEN_RATIO * between)
+    return [
+        _Offset(
+            item.name,
+            item.frames,
+            item.value - centre,
+            item.uncertainty,
+            abs(item.value - centre) > max(limit, _FOLD_RATIO * item.uncertainty)
+            and _describes_forces(context, item.frames),
+        )
+        for item in found
+    ]
+
+
+def _describes_forces(context: Context, frames: tuple[int, ...]) -> bool:
+    """Return whether the reference describes the forces of these frames; True where they have none to speak of."""
+    assert context.reference is not None
+    labelled, predicted = [], []
+    for index in frames[:20]:
+        one, other = context.forces(index), context.reference.forces(index)
+        if one is not None and other is not None:
+            labelled.append(one.ravel())
+            predicted.append(other.ravel())
+    if not labelled:
+        return context.reference.is_potential
+    joined = np.concatenate(labelled)
+    if np.sqrt(np.mean(joined**2)) < 0.05:
+        return True
+    return correlation(joined, np.concatenate(predicted)) > context.settings.min_correlation
+
+
+def _offset_findings(context: Context, offsets: list[_Offset]) -> Iterator[Finding]:
+    assert context.reference is not None
+    for item in offsets:
+        if item.flagged:
+            ratio = _unit_ratio(context, item.frames)
+            severe = abs(item.value) > context.settings.energy_offset_error or bool(ratio)
+            yield Finding(
+                check="energy_consistency",
+                severity=Severity.ERROR if severe else Severity.WARNING,
+                frames=item.frames,
+                message=f"Energies of {item.name} are {item.value:+.3g} eV/atom ({item.uncertainty:.2g} uncertain) off "
+                f"those of most frames, against {context.reference.name}, while the reference describes their forces: "
+                f"another functional, pseudopotential, U, spin state or reference of energy.{ratio}",
+                remedy="Compute them again with the settings of the rest, train them on another head, or remove them.",
+            )
+
+
+_ENERGY_UNITS = {"Hartree": 1 / 27.2114, "Rydberg": 1 / 13.6057, "kcal/mol": 23.0605, "kJ/mol": 96.4853}
+
+
+def _unit_ratio(context: Context, frames: tuple[int, ...]) -> str:
+    """Return a sentence on the unit that the ratio of labelled and predicted total energies suggests, or nothing."""
+    assert context.reference is not None
+    predicted = context.reference.energies()[list(frames)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.median(context.energies[list(frames)] / predicted))
+    for unit, value in _ENERGY_UNITS.items():
+        if abs(ratio / value - 1.0) < 0.05:
+            return f" The energies are {ratio:.4g} times the expected ones, which is {unit} instead of eV."
+    return ""
+
+
+def _two_levels(context: Context, seen: set[int]) -> Iterator[Finding]:
+    """Yield a finding for each configuration type whose deviations from the reference form two separate levels."""
+    for name, members in context.config_types.items():
+        mine = np.array([i for i in members if np.isfinite(context.residuals[i]) and i not in seen], dtype=np.int64)
+        if len(mine) < 2 * context.settings.min_group:
+            continue
+        order = mine[np.argsort(context.residuals[mine])]
+        sorted_values = context.residuals[order]
+        gaps = np.diff(sorted_values)
+        smallest = max(context.settings.min_group, round(0.03 * len(mine)))
+        allowed = slice(smallest - 1, len(gaps) - smallest + 1)
+        if not len(gaps[allowed]):
+            continue
+        cut = int(np.argmax(gaps[allowed])) + smallest
+        low, high = sorted_values[:cut], sorted_values[cut:]
+        distance = float(np.median(high) - np.median(low))
+        width = max(mad(low), mad(high), _FLOOR)
+        if gaps[cut - 1] > max(0.5 * context.settings.energy_offset, _GAP_RATIO * width):
+            minority = order[:cut] if cut <= len(order) / 2 else order[cut:]
+            severe = distance > context.settings.energy_offset_error
+            yield Finding(
+                check="energy_consistency",
+                severity=Severity.ERROR if severe else Severity.WARNING,
+                frames=tuple(sorted(minority.tolist())),
+                message=f"Energies of config_type {name!r} form two levels {distance:.3g} eV/atom apart (each "
+                f"{width:.2g} wide) against the reference; {len(minority)} of {len(order)} frames are in the smaller "
+                "one: two levels of theory are mixed.",
+                remedy="Find out which calculations these are; compute the smaller part again or remove it.",
+            )
+
+
+def _contradicting_neighbours(context: Context) -> Iterator[Finding]:
+    """Yield a finding on near-duplicates whose energies differ by more than their forces allow."""
+    exact = {frozenset(pair) for members in context.duplicates.exact for pair in pairwise(members)}
+    frames: set[int] = set()
+    worst = (0.0, 0, 0)
+    for i, j, rms in context.duplicates.links:
+        if frozenset((i, j)) in exact or context.sizes[i] < 2 or {i, j} & context.isolated:
+            continue
+        strength = [float(np.sqrt(np.mean(f**2))) for k in (i, j) if (f := context.forces(k)) is not None]
+        difference = abs(context.energies[i] / context.sizes[i] - context.energies[j] / context.sizes[j])
+        allowed = context.settings.duplicate_energy + 3.0 * max(strength, default=1.0) * rms
+        if np.isfinite(difference) and difference > allowed:
+            frames |= {i, j}
+            worst = max(worst, (float(difference), i, j))
+    if frames:
+        yield Finding(
+            check="energy_consistency",
+            severity=Severity.ERROR,
+            frames=tuple(sorted(frames)),
+            message=f"{len(frames)} frames are nearly equal to others whose energies differ by more than their forces "
+            f"allow; worst: frames {worst[1]} and {worst[2]}, {1e3 * worst[0]:.3g} meV/atom.",
+            remedy="They were computed at different levels of theory, or one did not converge: keep those of the rest.",
+        )
