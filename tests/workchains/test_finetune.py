@@ -171,6 +171,18 @@ def test_errors_in_the_data_end_a_strict_run_and_not_a_lenient_one(launch, emt_f
     assert launch({"audit": {"strict": False}}, data=data).exit_status == 0
 
 
+def test_sets_that_cannot_be_trained_on_end_it_before_anything_is_spent(launch, emt_frames) -> None:
+    from aiida_mlip.data.dataset import DatasetData
+
+    frames = emt_frames(30, seed=12)
+    for atoms in frames:
+        atoms.arrays[keys.FORCES] *= 0.0
+    node = launch({"audit": {"strict": False}}, data=DatasetData(frames).store())
+    assert node.exit_status == 202
+    assert "forces are 0" in node.exit_message
+    assert not [child for child in node.called if isinstance(child, orm.CalcJobNode)]
+
+
 @pytest.mark.slow
 def test_a_potential_worse_than_its_baseline_is_returned_with_a_warning(launch) -> None:
     tiny = {"energy": 1e-9, "forces": 1e-9, "stress": 1e-9}

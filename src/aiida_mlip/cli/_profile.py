@@ -79,6 +79,7 @@ def make(name: str) -> None:
             broker_config=BrokerFactory(broker).get_default_config(),
         )
         config.set_option("runner.poll.interval", 1, scope=name)
+        config.set_option("daemon.timeout", 60, scope=name)  # a busy laptop takes longer than AiiDA's 2 s
         config.set_default_profile(name, overwrite=False)
         config.store()
         click.echo(f"profile     {name} (new, in {config.dirpath})")

@@ -15,13 +15,13 @@ from aiida_mlip.calculations.property import PropertyCalculation
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.science.forgetting import forgetting_frames
-from aiida_mlip.workchains.finetune_inputs import default_dict, finetune_builder, validate_finetune
+from aiida_mlip.workchains.finetune_inputs import default_dict, finetune_builder, set_problems, validate_finetune
 from aiida_mlip.workchains.train_base import TrainBaseWorkChain
 
 FORGETTING = "forgetting"
 
 
-class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
+class FinetuneWorkChain(WorkChain):
     """Fine-tune a foundation model on a data set, and say what was gained and what was forgotten.
 
     The potential is measured before and after on the same sets and, where asked for, on the same properties. Energies
@@ -69,6 +69,7 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
             cls.setup,
             cls.audit,
             if_(cls.should_split)(cls.split),
+            cls.check_sets,
             if_(cls.should_replay)(cls.select_replay, cls.label_replay, cls.inspect_replay),
             cls.measure_baseline,
             cls.inspect_baseline,
@@ -86,6 +87,7 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
         spec.output_namespace("audits", valid_type=orm.Dict, dynamic=True)
         spec.output("summary", valid_type=orm.Dict, help="Errors, properties and forgetting, before and after.")
         spec.exit_code(201, "ERROR_AUDIT", message="The audit found errors and `audit.strict` is on: {findings}")
+        spec.exit_code(202, "ERROR_SETS", message="The sets cannot be trained on: {reasons}")
         spec.exit_code(450, "ERROR_BASELINE_FAILED", message="Measuring the foundation model failed: {reason}")
         spec.exit_code(451, "ERROR_REPLAY_FAILED", message="Labelling the replay set failed: {reason}")
         spec.exit_code(452, "ERROR_TRAINING_FAILED", message="No member of the committee was trained: {reason}")
@@ -126,6 +128,11 @@ class FinetuneWorkChain(WorkChain):  # type: ignore[misc]
         sets = {"dataset": self.inputs.dataset} if "dataset" in self.inputs else dict(self.ctx.sets)
         report = dataset_functions.audit_sets(settings=self.inputs.audit, **sets, metadata={"call_link_label": "audit"})
         return self._judge_audit("data", report)
+
+    def check_sets(self) -> Any:
+        """Stop where the sets cannot be trained on as they are, before anything is spent on them."""
+        problems = set_problems(self.inputs, self.ctx.sets)
+        return self.exit_codes.ERROR_SETS.format(reasons="; ".join(problems)) if problems else None
 
     def should_replay(self) -> bool:
         """Return whether the strategy asks for a replay set."""

@@ -17,6 +17,8 @@ from aiida_mlip.schema.training import TrainSettings
 from aiida_mlip.science.models import explain
 from aiida_mlip.workchains.protocols import protocol_inputs
 
+SET_NAMES = ("training", "validation", "test")
+
 MODELS: Mapping[str, type[BaseModel]] = {
     "split": SplitSettings,
     "audit": AuditOptions,
@@ -80,7 +82,7 @@ def _check_sets(inputs: Mapping[str, Any]) -> list[str]:
     if "dataset" in inputs and sets:
         return ["dataset and sets were both given: give `dataset` to have it split, or your own `sets`, not both"]
     if "dataset" not in inputs:
-        needed = {"training", "validation", "test"}
+        needed = set(SET_NAMES)
         if set(sets) != needed:
             return [
                 f"sets = {sorted(sets)}: without `dataset`, give exactly {sorted(needed)}, "
@@ -110,7 +112,6 @@ def _check_training(inputs: Mapping[str, Any]) -> list[str]:
         typed = TrainSettings(**settings)
     except ValidationError as error:
         return [explain(error, what="settings", model=TrainSettings)]
-    sets = inputs.get("sets") or {}
     forgets = "measure_forgetting" in inputs and inputs["measure_forgetting"].value
     if forgets and (typed.strategy.kind == "scratch" or typed.keep_elements == "training"):
         cause = "strategy = 'scratch'" if typed.strategy.kind == "scratch" else "keep_elements = 'training'"
@@ -118,11 +119,24 @@ def _check_training(inputs: Mapping[str, Any]) -> list[str]:
             f"measure_forgetting = True with settings.{cause}: the trained potential will not know other elements. "
             "Set measure_forgetting to False, or keep all elements of a foundation model"
         ]
+    sets = inputs.get("sets") or {}
+    return _check(typed, inputs, {"training": inputs["dataset"]} if "dataset" in inputs else sets)
+
+
+def set_problems(inputs: Mapping[str, Any], sets: Mapping[str, DatasetData]) -> list[str]:
+    """Return why the sets of a split, or those given, cannot be trained on."""
+    missing = [f"there is no {name} set: give it a share in `split`" for name in SET_NAMES if name not in sets]
+    return missing or _check(TrainSettings(**_training_settings(inputs) or {}), inputs, sets)
+
+
+def _check(settings: TrainSettings, inputs: Mapping[str, Any], sets: Mapping[str, DatasetData]) -> list[str]:
+    scratch = settings.strategy.kind == "scratch"
     job = Training(
-        settings=typed,
-        potential=None if typed.strategy.kind == "scratch" or "potential" not in inputs else inputs["potential"].info,
-        training=sets.get("training", inputs.get("dataset")),
+        settings=settings,
+        potential=None if scratch or "potential" not in inputs else inputs["potential"].info,
+        training=sets.get("training"),
         validation=sets.get("validation"),
+        tests={"test": sets["test"]} if "test" in sets else {},
     )
     return check_training(job, complete=False)
 
