@@ -124,10 +124,10 @@ class MlipParser(Parser):
         if self.node.exit_status in _SCHEDULER_CODES:
             self.logger.error(f"no {RESULT_FILE}: {self.node.exit_message}")
             return None
-        found = diagnose(list(self._outputs()))
+        found = diagnose(list(self._printed()))
         return self._exit(found.label, found.message)
 
-    def _outputs(self) -> Iterator[str]:
+    def _printed(self) -> Iterator[str]:
         """Yield what worker and scheduler printed."""
         for option in ("output_filename", "scheduler_stderr", "scheduler_stdout"):
             name = self.node.get_option(option)
