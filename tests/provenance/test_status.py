@@ -69,7 +69,7 @@ def test_a_line_that_is_being_written_is_skipped():
 
 
 def test_a_long_file_is_read_from_its_end(job, tmp_path):
-    lines = "\n".join(line("training", i, 5000, loss=0.1, rmse_f=0.2) for i in range(5000))
+    lines = "\n".join(line("training", i, 5000, loss=0.1, rmse_forces=0.2) for i in range(5000))
     (tmp_path / PROGRESS_FILE).write_text(lines + "\n")
     progress = last_progress(job)
     assert progress is not None
@@ -84,7 +84,7 @@ def test_no_file_no_folder_and_no_computer_give_no_progress(job, graphs):
 
 
 def test_running_work_is_one_tree_with_the_progress_inside(job, tmp_path, graphs):
-    (tmp_path / PROGRESS_FILE).write_text(line("training", 10, 40, rmse_e_per_atom=0.0042) + "\n")
+    (tmp_path / PROGRESS_FILE).write_text(line("training", 10, 40, rmse_energy=0.0042, train_loss=0.3) + "\n")
     graphs.end(graphs.start(orm.CalcJobNode, "TrainCalculation", kind="aiida.calculations:mlip.train"))
     graphs.start(orm.CalcJobNode, "PwCalculation", kind="aiida.calculations:quantumespresso.pw")
     (top,) = running()
@@ -179,8 +179,8 @@ def test_durations(seconds, text):
 
 
 def test_a_metric_nobody_knows_is_printed_as_it_is():
-    progress = Progress.model_validate(json.loads(line("x", 0, 0, temperature=300.0, rmse_f=0.0614)))
-    assert progress_text(progress) == "x · temperature 300 · F 61.4 meV/Å"
+    progress = Progress.model_validate(json.loads(line("x", 0, 0, temperature=300.0, pt_head_rmse_forces=0.0614)))
+    assert progress_text(progress) == "x · temperature 300 · pt_head F 61.4 meV/Å"
 
 
 def rendered(what) -> str:

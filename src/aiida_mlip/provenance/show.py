@@ -13,6 +13,7 @@ from rich.text import Text
 from aiida_mlip.provenance.estimate import time_left
 from aiida_mlip.provenance.status import State
 from aiida_mlip.schema.job import Progress
+from aiida_mlip.science.keys import EV_PER_ANGSTROM3_IN_GPA
 
 
 class Metric(NamedTuple):
@@ -25,11 +26,14 @@ class Metric(NamedTuple):
 
 METRICS: Mapping[str, Metric] = {
     "loss": Metric("loss", 1.0, ""),
-    "rmse_e_per_atom": Metric("E", 1e3, "meV/atom"),
-    "rmse_f": Metric("F", 1e3, "meV/Å"),
-    "rmse_stress": Metric("σ", 160.21766208, "GPa"),
+    "rmse_energy": Metric("E", 1e3, "meV/atom"),
+    "rmse_forces": Metric("F", 1e3, "meV/Å"),
+    "rmse_stress": Metric("σ", EV_PER_ANGSTROM3_IN_GPA, "GPa"),
 }
-"""Name in a progress line -> how it is printed; energies come in eV/atom, forces in eV/Å, stresses in eV/Å^3."""
+"""Number of a training on its validation set -> how it is printed; they come in eV/atom, eV/Å and eV/Å^3."""
+
+HIDDEN = ("train_loss", "mae_energy", "mae_forces", "mae_stress")
+"""Ends of the names of numbers that are left out of the line."""
 
 BAR = 14
 
@@ -38,9 +42,17 @@ def progress_text(progress: Progress) -> str:
     """Return e.g. ``training 12/40 · loss 0.031 · E 4.2 meV/atom · F 61 meV/Å``."""
     parts = [f"{progress.stage} {progress.step}/{progress.total}" if progress.total else progress.stage]
     for name, value in progress.metrics.items():
-        metric = METRICS.get(name, Metric(name, 1.0, ""))
-        parts.append(f"{metric.label} {value * metric.factor:.3g} {metric.unit}".rstrip())
+        if not name.endswith(HIDDEN):
+            parts.append(_metric(name, value))
     return " · ".join(part for part in parts if part)
+
+
+def _metric(name: str, value: float) -> str:
+    """Return one number; of several heads, each has its name in front."""
+    known = next((known for known in METRICS if name.endswith(known)), name)
+    label, factor, unit = METRICS.get(known, Metric(known, 1.0, ""))
+    head = name.removesuffix(known).rstrip("_")
+    return f"{f'{head} ' if head else ''}{label} {value * factor:.3g} {unit}".rstrip()
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,46 @@
+"""Which sections make the report of which process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report: what it is called and what is in it, from top to bottom."""
+
+    title: str
+    sections: tuple[str, ...]
+
+
+_END = ("settings", "cost", "lineage", "licences")
+
+PAGES: Mapping[str, Page] = {
+    "mlip.finetune": Page(
+        "Fine-tuning",
+        (
+            "outcome", "errors", "properties", "parity", "learning", "forgetting", "committee", "strategy", "audit",
+            *_END,
+        ),
+    ),
+    "mlip.train.base": Page("Training", ("outcome", "errors", "learning", "strategy", *_END)),
+    "mlip.train": Page("Training", ("outcome", "errors", "learning", "strategy", *_END)),
+    "mlip.evaluate": Page("Evaluation", ("outcome", "errors", "parity", *_END)),
+    "mlip.property": Page("Properties", ("outcome", "properties", *_END)),
+}  # fmt: skip
+"""Entry point of a process -> its page."""
+
+
+def page_of(kind: str) -> Page:
+    """Return the page of a process.
+
+    :param kind: its entry point.
+    :raises ValueError: where there is no page for it; the message lists the processes that have one.
+    """
+    if kind not in PAGES:
+        raise ValueError(
+            f"there is no report for a process of kind {kind or 'unknown'!r}: reports exist for {', '.join(PAGES)}. "
+            "For data, and for other processes, use `aiida-mlip lineage`"
+        )
+    return PAGES[kind]

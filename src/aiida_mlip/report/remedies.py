@@ -1,0 +1,59 @@
+"""What to do about each exit code of ours, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+JOBS: Mapping[int, str] = {
+    110: "The scheduler says the job ran out of memory: ask for more memory, or halve the batch size.",
+    120: "The scheduler says the job ran out of time: ask for more, or restart from its folder.",
+    140: "The node failed: submit again.",
+    300: "Look at `verdi calcjob outputcat`: the job ended before the worker could write its result.",
+    301: "The result is cut short, mostly by a full disk or quota: free space and submit again.",
+    302: "A file is missing or damaged, mostly by a full disk: free space and submit again.",
+    310: "Run `aiida-mlip setup` so that worker and package are of one version.",
+    320: "The traceback is in `verdi process report`: please report it with the message above.",
+    321: "Correct the input that the message names.",
+    330: "Install mace-torch, ase and matscipy in the environment that the worker's code activates.",
+    331: "Ask for a GPU in the options of the job, or set `device` to `cpu`.",
+    340: "Halve `batch_size`, use `float32`, or ask for more memory.",
+    400: "Submit `mlip.train.base` with more iterations, or restart from the folder of this job.",
+    401: "Ask for more wall time: not a single epoch was finished.",
+    430: "Lower the learning rate, and check the labels and the E0s of the training set.",
+    440: "Do not use this potential: what was trained is not what was asked for. Please report it.",
+}
+"""Exit status of any job of ours -> remedy."""
+
+WORKFLOWS: Mapping[str, Mapping[int, str]] = {
+    "TrainBaseWorkChain": {
+        450: "The reason is with the last job below.",
+        451: "Ask for more wall time, so that several epochs fit into one job.",
+        452: "Ask for more wall time: one epoch has to fit into it.",
+        453: "Use a node with more memory, `float32`, or smaller configurations.",
+        454: "Check labels and E0s: a second divergence seldom comes from the learning rate.",
+        455: "Look at the node and the disk quota of the computer, then submit again.",
+    },
+    "FinetuneWorkChain": {
+        201: "Correct the frames that the audit names, leave them out, or switch `audit.strict` off after looking.",
+        202: "Correct the sets as the message says, or change `split`.",
+        450: "The reason is with the evaluation of the foundation model below.",
+        451: "The reason is with the evaluation that labels the replay set below.",
+        452: "The reasons are with the trainings below.",
+        453: "The reason is with the evaluation of the trained potential below.",
+        700: "The potential can be used, but look at the configuration types named: more data of that type, a lower "
+        "learning rate or replay may help. Widen `accept` only where the loss does not matter to you.",
+        701: "The potential can be used for what it was trained on. Replay, freezing more of the model, or a lower "
+        "learning rate keep more of the rest.",
+        702: "The other members can be used. The reasons are with the steps that failed.",
+    },
+}
+"""Class of a work chain -> exit status -> remedy."""
+
+
+def remedy(process: str, status: int | None) -> str:
+    """Return what to do, or an empty text where nothing general can be said.
+
+    :param process: class of the process, e.g. ``TrainCalculation``.
+    """
+    known = WORKFLOWS.get(process, JOBS)
+    return known.get(status or 0, "")

@@ -1,0 +1,151 @@
+"""The process a report is about: its steps, results and outputs, read once and found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from aiida import orm
+from aiida.common.links import LinkType
+
+from aiida_mlip.provenance.ancestry import Ancestry, ancestry
+
+BASELINE = "baseline"
+"""Name of the potential that a fine-tuning started from, among evaluations and properties."""
+
+_CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
+
+
+class Subject:
+    """One process of ours, finished or not.
+
+    Members of a committee are called ``member_00`` and so on; a training by itself is ``training``.
+
+    :param node: a stored process.
+    """
+
+    def __init__(self, node: orm.ProcessNode) -> None:
+        self.node = node
+        self.kind = str(node.process_type or "").partition(":")[2]
+
+    @cached_property
+    def steps(self) -> Mapping[str, orm.ProcessNode]:
+        """Return call link label -> process that this one called, in order of their start."""
+        if not isinstance(self.node, orm.WorkflowNode):
+            return {}
+        links = self.node.base.links.get_outgoing(link_type=_CALLS).all()
+        return {link.link_label: link.node for link in sorted(links, key=lambda link: link.node.pk)}
+
+    @cached_property
+    def trainings(self) -> Mapping[str, orm.ProcessNode]:
+        """Return member -> its training."""
+        if self.kind in ("mlip.train", "mlip.train.base"):
+            return {"training": self.node}
+        return {f"member_{label[6:]}": node for label, node in self.steps.items() if label.startswith("train_")}
+
+    @cached_property
+    def evaluations(self) -> Mapping[str, orm.ProcessNode]:
+        """Return member or ``baseline`` -> the evaluation of its potential."""
+        if self.kind == "mlip.evaluate":
+            return {"evaluation": self.node}
+        return self._measured("evaluation")
+
+    @cached_property
+    def properties(self) -> Mapping[str, orm.ProcessNode]:
+        """Return member or ``baseline`` -> the calculation of its properties."""
+        if self.kind == "mlip.property":
+            return {"properties": self.node}
+        return self._measured("properties")
+
+    def _measured(self, what: str) -> Mapping[str, orm.ProcessNode]:
+        found = {
+            f"member_{label[len(what) + 1 :]}": node
+            for label, node in self.steps.items()
+            if label.startswith(f"{what}_")
+        }
+        baseline = self.steps.get(f"{BASELINE}_{what}")
+        return {BASELINE: baseline, **found} if baseline is not None else found
+
+    @cached_property
+    def summary(self) -> Mapping[str, Any]:
+        """Return what the process itself made of its parts; empty where it did not get there."""
+        return dict(self.node.outputs.summary.get_dict()) if has_output(self.node, "summary") else {}
+
+    @cached_property
+    def best(self) -> str | None:
+        """Return the member that counts: the one chosen by the process, or the first that was evaluated or trained."""
+        if "best" in self.summary:
+            return str(self.summary["best"])
+        names = [name for name in (*self.evaluations, *self.trainings) if name != BASELINE]
+        return names[0] if names else None
+
+    @cached_property
+    def audits(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return name -> what an audit of the data found."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for label, node in self.steps.items():
+            made = node.base.links.get_outgoing(link_type=LinkType.CREATE).all_nodes()
+            reports = [data.get_dict() for data in made if isinstance(data, orm.Dict)]
+            if label.startswith("audit") and reports:
+                found[label] = reports[0]
+        return found
+
+    @cached_property
+    def datasets(self) -> Mapping[str, orm.Data]:
+        """Return set -> its node, as the evaluations or trainings had it."""
+        for node in (*self.evaluations.values(), *self.trainings.values()):
+            found = {
+                link.link_label.removeprefix("datasets__").removeprefix("train__"): link.node
+                for link in node.base.links.get_incoming(link_type=(LinkType.INPUT_CALC, LinkType.INPUT_WORK)).all()
+                if link.node.node_type.startswith("data.mlip.dataset.")
+            }
+            if found:
+                return {name.removesuffix("_set"): data for name, data in found.items()}
+        return {}
+
+    @cached_property
+    def potential(self) -> orm.Data | None:
+        """Return the potential that came out, or None."""
+        return self.node.outputs.potential if has_output(self.node, "potential") else None
+
+    @cached_property
+    def foundation(self) -> orm.Data | None:
+        """Return the potential that went in, or None."""
+        labels = ("potential", "train__potential")
+        links = self.node.base.links.get_incoming(link_type=(LinkType.INPUT_CALC, LinkType.INPUT_WORK)).all()
+        return next((link.node for link in links if link.link_label in labels), None)
+
+    @cached_property
+    def graph(self) -> Ancestry:
+        """Return the ancestry of what came out, or of what went in while nothing has."""
+        return ancestry(self.potential or self.node)
+
+    @cached_property
+    def jobs(self) -> tuple[orm.CalcJobNode, ...]:
+        """Return all jobs this process ran, itself included, in order."""
+        if isinstance(self.node, orm.CalcJobNode):
+            return (self.node,)
+        return tuple(sorted((n for n in self.node.called_descendants if isinstance(n, orm.CalcJobNode)), key=_pk))
+
+    @cached_property
+    def element(self) -> str:
+        """Return the elements of the training data, e.g. ``W`` or ``W-Re``."""
+        for name in ("training", "train", *self.datasets):
+            if name in self.datasets:
+                return "-".join(self.datasets[name].elements)
+        return ""
+
+
+def results(node: orm.ProcessNode | None) -> Mapping[str, Any]:
+    """Return the results of one of our jobs; empty where there are none."""
+    return dict(node.outputs.results.get_dict()) if node is not None and has_output(node, "results") else {}
+
+
+def has_output(node: orm.ProcessNode, label: str) -> bool:
+    """Return whether the process has an output of this name."""
+    return label in node.base.links.get_outgoing(link_type=(LinkType.CREATE, LinkType.RETURN)).all_link_labels()
+
+
+def _pk(node: orm.Node) -> int:
+    return int(node.pk)

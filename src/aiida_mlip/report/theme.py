@@ -1,0 +1,62 @@
+"""The look of all figures: one palette that colour-blind readers can tell apart, one template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+INK, MUTED, GRID, LINE = "#1b2733", "#5b6875", "#e6eaef", "#b6bfc9"
+BEFORE, AFTER, REFERENCE = "#9aa4af", "#0b5fa5", "#1b2733"
+BETTER, WORSE = "#007a5e", "#c2410c"
+
+PALETTE = ("#0b5fa5", "#d95f02", "#007a5e", "#b8418b", "#5aa9e0", "#a07a00", "#6a51a3", "#2e7f7f", "#8c510a", "#444b54")
+"""After Okabe and Ito, darkened so that points show on white."""
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
+
+FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
+
+_AXIS: dict[str, Any] = {
+    "showline": True,
+    "linecolor": LINE,
+    "linewidth": 1,
+    "mirror": True,
+    "ticks": "outside",
+    "ticklen": 4,
+    "tickcolor": LINE,
+    "gridcolor": GRID,
+    "zeroline": False,
+    "title": {"standoff": 8, "font": {"size": 13}},
+    "tickfont": {"size": 12},
+    "automargin": True,
+    "exponentformat": "power",
+}
+
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "colorway": list(PALETTE),
+        "margin": {"l": 60, "r": 16, "t": 36, "b": 50},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.03, "xanchor": "left", "x": 0, "font": {"size": 12}},
+        "hoverlabel": {"bgcolor": "white", "font": {"color": INK, "size": 12}, "bordercolor": LINE},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+    }
+)
+
+
+def styles(names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+    """Return name -> (colour, marker symbol), the same in all figures of a page that name the same things."""
+    return {name: (PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)]) for i, name in enumerate(names)}
+
+
+def figure(height: int, **layout: Any) -> go.Figure:
+    """Return an empty figure of the house style.
+
+    :param height: [px]; the width follows the page.
+    """
+    return go.Figure(layout={"template": TEMPLATE, "height": height, **layout})

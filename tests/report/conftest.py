@@ -1,0 +1,50 @@
+"""Finished, failed and running processes made by hand, for reports."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """Return the module of a file that is not in a package."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def graphs() -> ModuleType:
+    """The module that builds provenance by hand."""
+    return load("provenance_graphs", HERE.parent / "provenance" / "graphs.py")
+
+
+@pytest.fixture(scope="session")
+def finished() -> ModuleType:
+    """The module that builds whole fine-tunings by hand."""
+    return load("report_finished", HERE / "finished.py")
+
+
+@pytest.fixture(scope="session")
+def builder(aiida_profile, graphs, finished):
+    """A fine-tuning that went well."""
+    made = finished.Builder(graphs, finished.Story(labels=24))
+    made.whole()
+    return made
+
+
+@pytest.fixture(scope="session")
+def finetuning(builder):
+    """Its work chain."""
+    return builder.chain
