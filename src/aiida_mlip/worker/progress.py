@@ -26,6 +26,7 @@ class Reporter:
         self._started = time.monotonic()
         self._last_line = -math.inf
         self._timings: dict[str, float] = {}
+        self._metrics: dict[str, float] = {}
 
     @property
     def timings(self) -> dict[str, float]:
@@ -40,19 +41,29 @@ class Reporter:
         :param done: steps that an earlier job has done; they do not count for the time that is left.
         """
         self._close_stage()
-        self._stage, self._total, self._first_step = name, total, done
+        self._stage, self._total, self._first_step, self._metrics = name, total, done, {}
         self._last_line = -math.inf
         self.update(done)
 
     def update(self, step: int, metrics: Mapping[str, float] | None = None, *, force: bool = False) -> None:
-        """Say that ``step`` steps of the stage are done; metrics that are not finite are left out."""
+        """Say that ``step`` steps of the stage are done.
+
+        Metrics that are not finite are left out. Without metrics the line repeats the last ones of the stage, so that
+        a reader of the last line always has them.
+        """
+        if metrics is not None:
+            self._metrics = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         now = time.monotonic()
         if not (force or step >= self._total > 0 or now - self._last_line >= self._interval):
             return
         self._last_line = now
-        finite = {name: float(value) for name, value in (metrics or {}).items() if math.isfinite(value)}
         line = Progress(
-            time=time.time(), stage=self._stage, step=step, total=self._total, eta=self._eta(step), metrics=finite
+            time=time.time(),
+            stage=self._stage,
+            step=step,
+            total=self._total,
+            eta=self._eta(step),
+            metrics=self._metrics,
         )
         with self._path.open("a", encoding="utf-8") as handle:
             handle.write(line.model_dump_json() + "\n")

@@ -67,7 +67,7 @@ class CheckpointKeeper:
         self._source, self._target, self._tag = source, target, tag
         self._resumed: Path | None = None
         self.state = state
-        target.mkdir(exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         source.mkdir(parents=True, exist_ok=True)
 
     def path(self, epoch: int) -> Path:

@@ -52,6 +52,11 @@ class Curve:
         self.initial: dict[str, dict[str, float]] = {}
         self.batches = 0
 
+    @property
+    def has_started(self) -> bool:
+        """Whether all heads were validated before the first epoch."""
+        return set(self.initial) == set(self._heads)
+
     def read(self) -> list[EpochRecord]:
         """Return the epochs that were finished since the last call.
 

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.schema.training import Replay, Scratch, TrainSettings
-from aiida_mlip.science.models import explain
 from aiida_mlip.worker.backends import refuse_unknown_elements
 from aiida_mlip.worker.backends.mace import REPLAY_HEAD, require_device
 from aiida_mlip.worker.context import Context
+from aiida_mlip.worker.settings import parse_settings
 from aiida_mlip.worker.training.checkpoints import TrainingState, load_restart
 from aiida_mlip.worker.training.data import TrainingData, load, write_for_mace
 from aiida_mlip.worker.training.foundation import FoundationModel, prepare_foundation
@@ -68,7 +66,7 @@ def make_plan(context: Context) -> Plan:
 
     :raises TaskError: of kind ``input`` for whatever cannot be trained as asked.
     """
-    settings = parse_settings(context)
+    settings = checked_settings(context)
     info = PotentialInfo.model_validate(context.job.potential) if context.job.potential else None
     folder, checkpoints = context.directory / MACE_FOLDER, context.directory / CHECKPOINT_FOLDER
     folder.mkdir(exist_ok=True)
@@ -103,16 +101,12 @@ def make_plan(context: Context) -> Plan:
     return plan
 
 
-def parse_settings(context: Context) -> TrainSettings:
+def checked_settings(context: Context) -> TrainSettings:
     """Return the settings of the job.
 
     :raises TaskError: of kind ``input``; of kind ``backend_import`` where the launcher needs a missing package.
     """
-    try:
-        settings = TrainSettings.model_validate(context.job.settings)
-    except ValidationError as error:
-        message = explain(error, what="settings", model=TrainSettings)
-        raise TaskError(ErrorKind.INPUT, f"{message}.", "Correct the settings.") from error
+    settings = parse_settings(TrainSettings, context.job.settings)
     refuse_extra(settings.extra)
     require_device(settings.device)
     slurm = settings.distributed is not None and settings.distributed.launcher == "slurm"

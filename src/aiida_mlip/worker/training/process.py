@@ -76,9 +76,9 @@ class MaceRun:
         while True:
             ended = process.poll() is not None
             pending += curve.read()
-            if curve.initial and not started:
+            if curve.has_started and not started:
                 before, started = time.monotonic(), True
-                keeper.state.initial = keeper.state.initial or dict(curve.initial)
+                keeper.state.initial = keeper.state.initial or curve.initial
                 context.reporter.stage("train", self.max_epochs, done=_done(keeper))
             while pending and keeper.take(_timed(pending[0], before)):
                 before = time.monotonic()

@@ -121,7 +121,7 @@ def changes(initial: Any, final: Any) -> dict[str, dict[str, float | int]]:
     found: dict[str, dict[str, float | int]] = {}
     for name, parameter in final.named_parameters():
         group = next((group for group, part in GROUPS.items() if name.split(".")[0] == part), "other")
-        difference = (parameter - before[name]).abs()
+        difference = (parameter - before[name]).detach().abs()
         cell = found.setdefault(group, {"parameters": 0, "changed": 0, "largest_change": 0.0})
         cell["parameters"] += parameter.numel()
         cell["changed"] += int((difference > 0).sum())
@@ -227,5 +227,5 @@ def untouched_elements(initial: Any, final: Any, trained: Sequence[str]) -> floa
     largest = 0.0
     for name, value in final.named_parameters():
         if "symmetric_contractions" in name and absent and value.shape[0] == len(final.atomic_numbers):
-            largest = max(largest, float((value[absent] - before[name][absent]).abs().max()))
+            largest = max(largest, float((value[absent] - before[name][absent]).detach().abs().max()))
     return largest
