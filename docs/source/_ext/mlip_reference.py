@@ -43,6 +43,8 @@ ROOMS = (
 )
 SETTINGS = {
     "aiida_mlip.schema.training": "Training",
+    "aiida_mlip.schema.finetuning": "Fine-tuning",
+    "aiida_mlip.cli._launch_file": "Files of `aiida-mlip launch`",
     "aiida_mlip.schema.tasks": "Evaluation and properties",
     "aiida_mlip.schema.potential": "Potentials",
     "aiida_mlip.schema.job": "The job and its result",
@@ -144,7 +146,7 @@ def settings_page() -> str:
             if isinstance(item, type) and issubclass(item, BaseModel) and item.__module__ == module_name
         ]
         text += f"## {title}\n\n"
-        for model in models:
+        for model in sorted(models, key=lambda item: inspect.getsourcelines(item)[1]):
             text += f"### {code(model.__name__)}\n\n{first_paragraph(model)}\n\n" + model_table(model)
     return text
 
