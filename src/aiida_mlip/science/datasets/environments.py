@@ -1,9 +1,9 @@
 """Invariant features of the atomic environments of a configuration, and their exact derivatives.
 
 Each atom's neighbours of one element are summed up in moments: M0 = sum B_k(r), M1 = sum B_k(r) u and
-M2 = sum B_k(r) u u^T, with the unit vector u to the neighbour. Features are M0, M0^2, ``|M1|^2``, ``|M2|^2``, summed over
-the atoms of one element. They do not change with rotation, translation, reflection, order of atoms or choice of the
-periodic cell, and grow in proportion to the size of a supercell. The moments are those of moment tensor potentials
+M2 = sum B_k(r) u u^T, with the unit vector u to the neighbour. Features are M0, M0^2, ``|M1|^2``, ``|M2|^2``, summed
+over the atoms of one element. They do not change with rotation, translation, reflection, order of atoms or choice of
+the periodic cell, and grow in proportion to the size of a supercell. The moments are those of moment tensor potentials
 (Shapeev, Multiscale Model. Simul. 14, 1153 (2016)); the radial functions are Bessel functions with a polynomial
 envelope (Gasteiger et al., arXiv:2003.03123), as in MACE. SOAP would serve as well; these are cheap enough for 10 000
 configurations on one core and need no further package.
