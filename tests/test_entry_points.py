@@ -23,6 +23,7 @@ SUFFIXES = {
 
 ENTRY_POINTS = list(metadata.distribution(DISTRIBUTION).entry_points)
 PLUGINS = [point for point in ENTRY_POINTS if point.group in FACTORIES]
+PROCESSES = [point for point in PLUGINS if point.group in {"aiida.calculations", "aiida.workflows"}]
 
 
 def test_the_distribution_declares_plugins_of_every_kind():
@@ -36,6 +37,22 @@ def test_plugins_load_and_are_named_by_the_rule(point):
     assert loaded.__name__.endswith(SUFFIXES[point.group])
     assert point.name.startswith("mlip.")
     assert loaded.__doc__
+
+
+@pytest.mark.parametrize("point", PROCESSES, ids=lambda point: point.name)
+def test_exit_codes_have_one_meaning_and_words_for_it(point):
+    codes = [code for code in point.load().spec().exit_codes.values() if code.status >= 200]
+    assert codes
+    assert len({code.status for code in codes}) == len(codes)
+    assert all(code.message and code.status < 800 for code in codes)
+
+
+@pytest.mark.parametrize("point", PROCESSES, ids=lambda point: point.name)
+def test_every_input_and_output_is_explained(point):
+    spec = point.load().spec()
+    ports = [*spec.inputs.items(), *spec.outputs.items()]
+    silent = [name for name, port in ports if not (port.help or getattr(port, "ports", None))]
+    assert silent == []
 
 
 @pytest.mark.parametrize("point", [point for point in PLUGINS if point.group == "aiida.parsers"], ids=lambda p: p.name)

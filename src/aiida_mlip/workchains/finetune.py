@@ -44,7 +44,12 @@ class FinetuneWorkChain(WorkChain):
         spec.input("replay_pool", valid_type=DatasetData, required=False, help="Configurations to choose replay from.")
         spec.input("committee", valid_type=orm.Dict, **default_dict("committee"))
         spec.input("accept", valid_type=orm.Dict, **default_dict("accept"))
-        spec.input("measure_forgetting", valid_type=orm.Bool, default=lambda: orm.Bool(True))
+        spec.input(
+            "measure_forgetting",
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(True),
+            help="Compare with the foundation model on crystals of other elements.",
+        )
         spec.expose_inputs(
             TrainBaseWorkChain,
             namespace="training",
@@ -83,8 +88,8 @@ class FinetuneWorkChain(WorkChain):
         )
         spec.output("potential", valid_type=PotentialData, help="The member with the lowest validation error.")
         spec.output_namespace("potentials", valid_type=PotentialData, dynamic=True, help="All members.")
-        spec.output_namespace("sets", valid_type=DatasetData, dynamic=True)
-        spec.output_namespace("audits", valid_type=orm.Dict, dynamic=True)
+        spec.output_namespace("sets", valid_type=DatasetData, dynamic=True, help="The split, and the replay set.")
+        spec.output_namespace("audits", valid_type=orm.Dict, dynamic=True, help="What the audits found.")
         spec.output("summary", valid_type=orm.Dict, help="Errors, properties and forgetting, before and after.")
         spec.exit_code(201, "ERROR_AUDIT", message="The audit found errors and `audit.strict` is on: {findings}")
         spec.exit_code(202, "ERROR_SETS", message="The sets cannot be trained on: {reasons}")
