@@ -7,6 +7,7 @@ Run with ``verdi run examples/finetune_w.py`` after ``aiida-mlip setup`` and
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def main(
     )
     builder.metadata.label = f"tungsten, {strategy}, {protocol}"
     node = submit(builder)
-    console = Console()
+    console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=120, soft_wrap=True)
     console.print(f"Submitted {node.process_label}<{node.pk}>. It goes on if you leave: `aiida-mlip status {node.pk}`.")
     watch(node, console)
     print_summary(node, console)

@@ -41,7 +41,7 @@ def _error_table(rows: list[Mapping[str, Any]], title: str) -> Table:
     table.add_column("frames", justify="right")
     quantities = [quantity for quantity in _SCALE if any(row["quantity"] == quantity for row in rows)]
     for quantity in quantities:
-        table.add_column(f"{quantity} [{_SCALE[quantity][1]}]", justify="right")
+        table.add_column(f"{quantity}\n({_SCALE[quantity][1]})", justify="right")
     for name in dict.fromkeys(row["config_type"] for row in rows):
         cells = {row["quantity"]: row for row in rows if row["config_type"] == name}
         frames = str(next(iter(cells.values()))["frames"])
@@ -63,8 +63,8 @@ def _property_table(summary: Mapping[str, Any]) -> Table:
     before = summary["properties"]["baseline"]
     after = summary["properties"].get(summary["best"], {})
     table = Table(title="Properties, before -> after, beside DFT", title_justify="left")
-    for heading in ("quantity", "unit", "before", "after", "DFT (published)", "flags after"):
-        table.add_column(heading, justify="left" if heading in ("quantity", "unit", "flags after") else "right")
+    for heading in ("property", "quantity", "unit", "before", "after", "DFT (published)", "flags after"):
+        table.add_column(heading, justify="right" if heading in ("before", "after", "DFT (published)") else "left")
     reference = load_reference()
     for name, record in before.items():
         later = {item["key"]: item for item in after.get(name, {}).get("quantities", ())}
@@ -74,7 +74,8 @@ def _property_table(summary: Mapping[str, Any]) -> Table:
             style = _FORMAT.get(item["unit"], ".4g")
             known = reference.get(element, item["key"])
             table.add_row(
-                f"{element} {item['label']}",
+                f"{element} {name}",
+                item["label"],
                 item["unit"],
                 format(item["value"], style),
                 format(later[item["key"]]["value"], style) if item["key"] in later else "-",
@@ -86,7 +87,7 @@ def _property_table(summary: Mapping[str, Any]) -> Table:
 
 def _forgetting_table(drift: Mapping[str, Any]) -> Table:
     table = Table(title="What moved on other elements, from the foundation model", title_justify="left")
-    for heading in ("crystals", "frames", "energy [meV/atom]", "forces [meV/Å]"):
+    for heading in ("crystals", "frames", "energy\n(meV/atom)", "forces\n(meV/Å)"):
         table.add_column(heading, justify="left" if heading == "crystals" else "right")
     for name, cell in {"all": drift["all"], **drift["families"]}.items():
         energy, forces = (f"{cell[key] * 1e3:.1f}" for key in ("energy_rmse", "forces_rmse"))
