@@ -23,7 +23,7 @@ from aiida_mlip.worker.context import Context, Stopped
 from aiida_mlip.worker.training import proof as proofs
 from aiida_mlip.worker.training.checkpoints import CheckpointKeeper, TrainingState
 from aiida_mlip.worker.training.curve import Curve
-from aiida_mlip.worker.training.data import describe_types
+from aiida_mlip.worker.training.data import config_type, describe_types
 from aiida_mlip.worker.training.finalise import learning_rate_of, model_of_epoch
 from aiida_mlip.worker.training.options import NAME, NEW_HEAD, command, heads, tag
 from aiida_mlip.worker.training.plan import Plan, make_plan, write_inputs
@@ -104,13 +104,14 @@ def _prove(context: Context, plan: Plan, curve: Curve, model: Any) -> proofs.Pro
 
 
 def _errors_at_start(plan: Plan) -> dict[str, float]:
-    """Return validation errors of the foundation model with the new E0s."""
+    """Return validation errors of the foundation model with the new E0s, over the frames that mace counts."""
     if plan.foundation is None:
         return {}
     potential = bind(plan.foundation.potential.model, device=plan.settings.device, dtype=plan.settings.dtype, head=None)
     old = potential.info.e0s[potential.info.head]
     shift = {symbol: value - old[symbol] for symbol, value in plan.e0s[NEW_HEAD].items()}
-    frames = plan.data.valid
+    weights = plan.settings.loss.config_type_weights
+    frames = [atoms for atoms in plan.data.valid if weights.get(config_type(atoms), 1.0) > 0]
     found = potential.evaluate(frames, batch_size=plan.settings.valid_batch_size, stress=False)
     energies = found.energies + [composition_energy(atoms, shift) for atoms in frames]
     cell = error_table(frames, Predictions(energies, found.forces, found.stresses))["all"]

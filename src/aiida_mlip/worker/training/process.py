@@ -48,6 +48,8 @@ class MaceRun:
         """
         context.reporter.stage("start mace")
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
+        # mace's slurm launcher has one port for all jobs of a node
+        environment.setdefault("MASTER_PORT", str(20000 + os.getpid() % 20000))
         with self.log.open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 list(self.command),
@@ -130,6 +132,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _judge(code: int, log: Path) -> None:
     """Raise where mace did not end as it should; its exit status alone says little."""
     text = log.read_text(encoding="utf-8", errors="replace")
+    if code == 0 and "Training complete" in text:
+        return
     tail = text[-TAIL:]
     lines = [line for line in tail.splitlines() if line.strip()]
     last = lines[-1].strip() if lines else "no output"
@@ -150,7 +154,6 @@ def _judge(code: int, log: Path) -> None:
             "Install mace-torch there, or activate its environment in prepend_text of the code.",
             details,
         )
-    if code != 0 or "Training complete" not in text:
-        raise TaskError(
-            ErrorKind.EXCEPTION, f"mace ended with status {code}: {last}", "Read mace.log in the job's folder.", details
-        )
+    raise TaskError(
+        ErrorKind.EXCEPTION, f"mace ended with status {code}: {last}", "Read mace.log in the job's folder.", details
+    )
