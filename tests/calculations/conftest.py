@@ -60,7 +60,7 @@ def emt_potential(aiida_profile) -> PotentialData:
     """ASE's EMT potential, which needs no torch."""
     import io
 
-    document = b'{"architecture": "emt"}'
+    document = b'{"architecture": "emt", "elements": ["Ni", "Cu"]}'
     known = {"architecture": "emt", "elements": ["Ni", "Cu"], "r_max": 6.0, "dtype": "float64", "num_parameters": 0}
     return PotentialData(io.BytesIO(document), {**known, "name": "EMT"})
 
