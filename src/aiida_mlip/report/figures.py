@@ -194,7 +194,9 @@ def learning_curves(histories: Mapping[str, Mapping[str, Any]], chosen: Mapping[
         for number, (member, arrays) in enumerate(histories.items()):
             colour = AFTER if len(histories) == 1 else PALETTE[number % len(PALETTE)]
             for label, key, dash in _curves(arrays, name):
-                title = label if len(histories) == 1 else f"{member.replace('_', ' ')}, {label}"
+                if label == "training" and len(histories) > 1:
+                    continue
+                title = label if len(histories) == 1 else label.replace("validation", member.replace("_", " "))
                 line = {"color": MUTED if title == "training" else colour, "dash": dash, "width": 2}
                 y = np.asarray(arrays[key], dtype=float) * factor
                 _add_curve(figure, (np.asarray(arrays["epoch"]), y), column, (title, line), named)
