@@ -108,7 +108,8 @@ def _from_pw(pks: str, options: dict[str, Any]) -> DatasetData:
     from aiida_mlip.calculations.from_pw import import_pw
 
     nodes = [find_node(pk.strip(), ProcessNode, "--from-pw") for pk in pks.split(",") if pk.strip()]
-    return import_pw(nodes, config_type=options["config_type"], group=options["group"])
+    types, groups = ([text] * len(nodes) if (text := options[name]) else None for name in ("config_type", "group"))
+    return import_pw(nodes, config_types=types, groups=groups)
 
 
 def _in_words(node: DatasetData) -> str:
