@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -25,16 +23,17 @@ def regress(matrix: Array, target: Array, ridge: float = 0.0) -> Array:
     :param target: shape (rows,).
     :param ridge: penalty on the squares, relative to the mean square of each column.
     """
-    weight: NDArray[np.floating[Any]] = np.ones_like(target)
-    coefficients = np.zeros(matrix.shape[1])
+    weight: Array = np.ones(len(target))
+    coefficients: Array = np.zeros(matrix.shape[1])
     penalty = np.diag(ridge * np.mean(matrix**2, axis=0) * len(target) + 1e-12)
     for _ in range(_ITERATIONS):
         weighted = matrix * weight[:, None]
-        coefficients = np.linalg.solve(matrix.T @ weighted + penalty, weighted.T @ target)
-        residual: Array = np.abs(target - matrix @ coefficients)
+        solved = np.linalg.solve(matrix.T @ weighted + penalty, weighted.T @ target)
+        coefficients = np.asarray(solved, dtype=np.float64)
+        residual = np.asarray(np.abs(target - matrix @ coefficients), dtype=np.float64)
         floor = max(0.05 * float(np.median(residual)), 1e-9)
         inverse = 1.0 / np.maximum(residual, floor)
-        weight = inverse / inverse.mean()
+        weight = np.asarray(inverse / inverse.mean(), dtype=np.float64)
     return coefficients
 
 

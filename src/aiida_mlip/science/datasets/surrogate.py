@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from ase import Atoms
@@ -29,8 +30,7 @@ _ATOMS_PER_FRAME = 24
 _ITERATIONS = 4
 _HUBER = 1.5
 _RIDGE = 1e-7
-_OFFSET_RIDGE = 1e-4
-"""Larger: what elements can explain is not put down to groups."""
+_NO_OFFSET = 1e6
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,12 @@ class Surrogate:
     """The fitted potential: one vector of coefficients for each fold, the last one for frames in none.
 
     ``coefficients``: (folds + 1, features + elements), the elements' part being an energy for each atom [eV].
-    ``offsets``: group to energy offset [eV/atom], one for each fold and one for all data.
-    ``force_error``: cross-validated, root mean square error over root mean square force, of robust means.
-    ``energy_error``: cross-validated median deviation over that of the energies without the composition's part.
+    ``offsets``: group to energy offset [eV/atom], one for each fold and one for all data; 0 if it was not fitted.
+    ``force_error``: cross-validated root mean square error over root mean square force, without the worst tenth.
+    ``energy_error``: the same for energies, without the part of the composition.
+    ``sigma``: usual residuals, of energies / sqrt(atoms) [eV] and of force components [eV/Å]; ``width`` and ``normal``:
+    scale of the columns, and normal matrix of each fold, for uncertainties.
+    ``energy_deviation``: mean absolute cross-validated residual of the energies, divided by sqrt(atoms) [eV].
     """
 
     layout: Layout
@@ -58,6 +61,10 @@ class Surrogate:
     folds: Mapping[int, int]
     force_error: float
     energy_error: float
+    energy_deviation: float
+    sigma: tuple[float, float]
+    width: Array
+    normal: Array
 
     def energy(self, index: int, environment: Environments) -> float:
         """Return the energy [eV] of frame ``index``, whose features are given, without the offset of its group."""
@@ -78,6 +85,35 @@ class Surrogate:
         periodic = bool(atoms.pbc.any()) and volume > 1e-6
         stress = found.strain[:, kept] @ chosen / volume if periodic else np.full(6, np.nan)
         return Prediction(energy, -(found.positions[:, :, kept] @ chosen), stress)
+
+    def energy_uncertainty(self, index: int, environment: Environments) -> float:
+        """Return the posterior standard deviation of an energy over its usual residual: large where it extrapolates."""
+        row = self.layout.row(environment) / np.sqrt(sum(environment.counts))
+        return self._spread(index, row[None, :]) / self.sigma[0]
+
+    def force_uncertainty(self, index: int, atoms: Atoms, atom: int) -> float:
+        """Return the posterior standard deviation of the force on an atom over its usual residual."""
+        numbers = np.unique(atoms.numbers)
+        kept = self.layout.kept(len(numbers))
+        rows = np.zeros((3, self.layout.n_features + len(self.layout.numbers)))
+        found = derivatives(atoms, np.array([atom])).positions[atom]
+        rows[:, self.layout.columns(tuple(numbers.tolist())).ravel()[kept]] = found[:, kept]
+        return self._spread(index, rows) / self.sigma[1]
+
+    def _spread(self, index: int, rows: Array) -> float:
+        """Return the largest posterior standard deviation of some predictions (rows scaled as in the fit)."""
+        fold = self.folds.get(index, N_FOLDS)
+        if fold not in self._inverse:
+            self._inverse[fold] = np.linalg.inv(self.normal[fold])
+        padded = np.zeros((len(rows), len(self.width)))
+        padded[:, : rows.shape[1]] = rows
+        padded /= self.width
+        variance = np.einsum("rf,fg,rg->r", padded, self._inverse[fold], padded)
+        return float(np.sqrt(max(float(variance.max()), 0.0)))
+
+    @cached_property
+    def _inverse(self) -> dict[int, Array]:
+        return {}
 
     def _coefficients(self, index: int) -> Array:
         own = self.layout.n_features + len(self.layout.numbers)
@@ -223,10 +259,11 @@ def _force_block(
     return _Block(matrix, atoms.arrays[keys.FORCES][indices].ravel(), 1.0, fold, True)
 
 
-def fit(equations: Equations, *, energy_unit: float = 1.0) -> Surrogate | None:
+def fit(equations: Equations, *, energy_unit: float = 1.0, shifted: Sequence[str] = ()) -> Surrogate | None:
     """Return the potential that fits energies and forces, or ``None`` where there are too few.
 
     :param energy_unit: the energies are taken to be in this unit [eV].
+    :param shifted: groups whose energies may have an offset, which is then fitted.
     """
     layout = equations.layout
     if len(equations.target) < 0.5 * layout.n_features:
@@ -243,8 +280,8 @@ def fit(equations: Equations, *, energy_unit: float = 1.0) -> Surrogate | None:
         composition = regress(matrix[energies, atomic], target[energies], ridge=1e-9)
         target[energies] -= matrix[energies, atomic] @ composition
     ridge = np.full(len(width), _RIDGE)
-    ridge[atomic.stop :] = _OFFSET_RIDGE
-    solution, residual = _solve(equations, matrix, target, ridge)
+    ridge[atomic.stop :] = [_RIDGE if name in shifted else _NO_OFFSET for name in equations.groups]
+    solution, residual, normal = _solve(equations, matrix, target, ridge)
     solution[:, atomic] += composition
     coefficients = solution / width
     offsets = coefficients[:, layout.n_features + len(layout.numbers) :]
@@ -255,6 +292,10 @@ def fit(equations: Equations, *, energy_unit: float = 1.0) -> Surrogate | None:
         folds=equations.folds,
         force_error=_relative(residual[equations.is_force], target[equations.is_force]),
         energy_error=_relative(residual[energies], target[energies]),
+        sigma=(_usual(residual[energies]), _usual(residual[equations.is_force])),
+        width=width,
+        normal=normal,
+        energy_deviation=float(np.mean(np.abs(residual[energies]))) if energies.any() else 0.0,
     )
 
 
@@ -266,32 +307,37 @@ def _relative(residual: Array, values: Array) -> float:
     return float(np.sqrt(np.mean(residual[kept] ** 2) / max(float(np.mean(values[kept] ** 2)), 1e-12)))
 
 
-def _solve(equations: Equations, matrix: Array, target: Array, ridge: Array) -> tuple[Array, Array]:
-    """Return the solution without each fold (and with all data, last), and the cross-validated residuals."""
+def _usual(residual: Array) -> float:
+    return max(1.4826 * float(np.median(np.abs(residual))), 1e-6) if len(residual) else 1.0
+
+
+def _solve(equations: Equations, matrix: Array, target: Array, ridge: Array) -> tuple[Array, Array, Array]:
+    """Return solutions without each fold (and with all data, last), cross-validated residuals, normal matrices."""
     weight, robust = np.ones(len(target)), np.ones(len(target))
     kinds = [mine for mine in (equations.is_force, ~equations.is_force) if mine.any()]
     for mine in kinds:
         weight[mine] = 1.0 / max(1.4826 * float(np.median(np.abs(target[mine]))), 1e-3)
-    solution, residual = np.zeros((0, 0)), target
+    solution, residual, normal = np.zeros((0, 0)), target, np.zeros((0, 0, 0))
     for _ in range(_ITERATIONS):
-        solution = _folds(matrix, target, weight * np.sqrt(robust), equations.fold, ridge)
+        solution, normal = _folds(matrix, target, weight * np.sqrt(robust), equations.fold, ridge)
         residual = target - np.einsum("rf,rf->r", matrix, solution[equations.fold])
         for mine in kinds:
-            sigma = max(1.4826 * float(np.median(np.abs(residual[mine]))), 1e-6)
+            sigma = _usual(residual[mine])
             weight[mine] = 1.0 / sigma
             robust[mine] = 1.0 / np.maximum(np.abs(residual[mine]) / (_HUBER * sigma), 1.0)
-    return solution, residual
+    return solution, residual, normal
 
 
-def _folds(matrix: Array, target: Array, weight: Array, fold: NDArray[np.int64], ridge: Array) -> Array:
-    """Return the ridge solutions without each fold, and, last, that with all rows."""
+def _folds(matrix: Array, target: Array, weight: Array, fold: NDArray[np.int64], ridge: Array) -> tuple[Array, Array]:
+    """Return the ridge solutions without each fold and, last, with all rows; and the normal matrices of each."""
     n = matrix.shape[1]
-    normal, right = np.zeros((N_FOLDS, n, n)), np.zeros((N_FOLDS, n))
+    part, right = np.zeros((N_FOLDS, n, n)), np.zeros((N_FOLDS, n))
     for k in range(N_FOLDS):
         weighted = matrix[fold == k] * weight[fold == k, None]
-        normal[k] = weighted.T @ weighted
+        part[k] = weighted.T @ weighted
         right[k] = weighted.T @ (target[fold == k] * weight[fold == k])
-    total, total_right = normal.sum(axis=0), right.sum(axis=0)
+    total, total_right = part.sum(axis=0), right.sum(axis=0)
     penalty = np.diag(ridge * np.trace(total) / n)
-    solutions = [np.linalg.solve(total - normal[k] + penalty, total_right - right[k]) for k in range(N_FOLDS)]
-    return np.array([*solutions, np.linalg.solve(total + penalty, total_right)])
+    normal = np.concatenate([total - part, total[None]]) + penalty
+    rights = np.concatenate([total_right - right, total_right[None]])
+    return np.linalg.solve(normal, rights[:, :, None])[:, :, 0], normal

@@ -124,12 +124,12 @@ class Context:
     def fit(self) -> FitReference | None:
         """Return the fit to the data themselves, ``None`` where the data do not allow one."""
         counts = Counter(self.config_type(index) for index in self.trusted)
-        large = [name for name, n in counts.most_common(_MAX_OFFSET_GROUPS + 1) if n >= self.settings.min_group][1:]
+        large = [name for name, n in counts.most_common(_MAX_OFFSET_GROUPS) if n >= self.settings.min_group]
         groups = {i: self.config_type(i) for i in self.trusted if self.config_type(i) in large}
         equations = prepare(self.frames, self.environments, self.trusted, groups)
         if equations is None:
             return None
-        found = FitReference(self.frames, self.environments, equations)
+        found = FitReference(self.frames, self.environments, equations, self.settings.energy_offset_fit)
         return found if found.surrogate is not None else None
 
     @cached_property

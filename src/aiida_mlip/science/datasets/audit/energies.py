@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mlip.science.datasets.audit.context import Context
+from aiida_mlip.science.datasets.audit.offsets import Shift, median_shifts
 from aiida_mlip.science.datasets.audit.registry import check
 from aiida_mlip.science.datasets.audit.report import Finding, Severity
 from aiida_mlip.science.datasets.robust import correlation, mad, regress
@@ -18,9 +18,7 @@ Array = NDArray[np.float64]
 
 _FLOOR = 1e-3
 _FEW = 5
-_FOLD_RATIO = 4.0
 _GAP_RATIO = 8.0
-_BETWEEN_RATIO = 6.0
 
 
 @check("energy_outliers")
@@ -36,7 +34,8 @@ def energy_outliers(context: Context) -> Iterator[Finding]:
     if len(finite) < 2 * _FEW:
         context.skip("energy_outliers", f"only {len(finite)} frames with an energy to compare")
         return
-    overall = (float(np.median(residuals[finite])), max(mad(residuals[finite]), _FLOOR))
+    weight = np.sqrt(np.maximum(context.sizes, 1))
+    overall = (float(np.median(residuals[finite])), max(mad((residuals * weight)[finite]), _FLOOR))
     errors: list[int] = []
     warnings: list[int] = []
     worst = (0.0, 0, 0.0)
@@ -44,17 +43,17 @@ def energy_outliers(context: Context) -> Iterator[Finding]:
         mine = [index for index in members if np.isfinite(residuals[index])]
         centre, width = overall
         if len(mine) >= _FEW:
-            centre, width = float(np.median(residuals[mine])), max(mad(residuals[mine]), _FLOOR)
-        limit = max(factor * width, context.settings.energy_outlier_min)
+            centre, width = float(np.median(residuals[mine])), max(mad((residuals * weight)[mine]), _FLOOR)
         for index in mine:
-            deviation = abs(float(residuals[index] - centre))
+            deviation, usual = abs(float(residuals[index] - centre)), float(width / weight[index])
+            limit = max(factor * usual, context.settings.energy_outlier_min)
             difficulty = _difficulty(context, index) if deviation > limit else None
             if deviation > limit * (difficulty or 1.0):
-                worst = max(worst, (deviation, index, width))
+                worst = max(worst, (deviation, index, usual))
                 (errors if difficulty is not None else warnings).append(index)
     for severity, frames in ((Severity.ERROR, errors), (Severity.WARNING, warnings)):
         if frames:
-            usual = (
+            reason = (
                 "Their forces agree with it, so the geometry is not the reason."
                 if severity is Severity.ERROR
                 else "Their forces do not agree either, or are not known: perhaps the geometry is unusual."
@@ -64,7 +63,7 @@ def energy_outliers(context: Context) -> Iterator[Finding]:
                 severity=severity,
                 frames=tuple(sorted(frames)),
                 message=f"Energies of {len(frames)} frames are far from {source}; the largest deviation of all is "
-                f"{worst[0]:.3g} eV/atom, frame {worst[1]}, where {worst[2]:.2g} eV/atom is usual. {usual}",
+                f"{worst[0]:.3g} eV/atom, frame {worst[1]}, where {worst[2]:.2g} eV/atom is usual. {reason}",
                 remedy="Look for calculations that did not converge, another spin state or k-mesh, a wrong number of "
                 "atoms, or the energy of another frame.",
             )
@@ -85,20 +84,21 @@ def _without_composition(context: Context) -> Array:
 
 
 def _difficulty(context: Context, index: int) -> float | None:
-    """Return by how much the reference describes the forces of a frame worse than usual, at least 1.
+    """Return by how much more than usual the reference may be wrong on a frame, at least 1.
 
-    An energy may be off as much more as the forces are. ``None`` where the forces cannot tell, or the reference fails
-    on this geometry.
+    That is how much worse than usual it describes the forces, and how much less certain it is. ``None`` where the
+    forces cannot tell, or the reference fails on this geometry.
     """
     error, usual = context.force_error(index), context.force_errors
     labelled = context.forces(index)
-    if error is None or labelled is None or not usual:
+    if context.reference is None or error is None or labelled is None or not usual:
         return None
     tightest = context.environments[index].tightest
     strength = float(np.sqrt(np.mean(labelled**2)))
     if tightest is None or tightest[0] < context.settings.close_warning or error > max(0.6 * strength, 0.3):
         return None
-    return max(1.0, error / max(float(np.median(list(usual.values()))), 0.02))
+    worse = error / max(float(np.median(list(usual.values()))), 0.02)
+    return max(1.0, worse, context.reference.energy_novelty(index) ** 2)
 
 
 @check("energy_consistency")
@@ -107,61 +107,41 @@ def energy_consistency(context: Context) -> Iterator[Finding]:
     if context.reference is None:
         context.skip("energy_consistency", "no baseline, and too few frames or too many elements for a fit to the set")
     else:
-        offsets = _group_offsets(context)
-        yield from _offset_findings(context, offsets)
-        yield from _two_levels(context, {index for item in offsets if item.flagged for index in item.frames})
+        shifts = _shifts(context)
+        yield from _shift_findings(context, shifts)
+        yield from _two_levels(context, {index for name in shifts for index in context.partitions()[name]})
     yield from _contradicting_neighbours(context)
 
 
-@dataclass(frozen=True)
-class _Offset:
-    name: str
-    frames: tuple[int, ...]
-    value: float
-    uncertainty: float
-    flagged: bool = False
+def _shifts(context: Context) -> dict[str, Shift]:
+    """Return the types and groups whose energies are shifted, though the reference describes their forces."""
+    partitions = context.partitions()
+    found: dict[str, Shift] = {}
+    if context.reference is context.fit and context.fit is not None:
+        found = {f"config_type {name!r}": shift for name, shift in context.fit.shifts.items()}
+    by_median = partitions
+    if context.reference is context.fit:
+        by_median = {name: members for name, members in partitions.items() if name.startswith("group")}
+        by_median |= {"config_type": _rest(context, found)}
+    residuals = {
+        name: context.residuals[[index for index in members if np.isfinite(context.residuals[index])]]
+        for name, members in by_median.items()
+    }
+    medians = median_shifts(residuals, context.settings.energy_offset, context.settings.min_group)
+    covered = {index for name in found for index in partitions[name]}
+    for name, shift in medians.items():
+        if name in partitions and not covered.issuperset(partitions[name]):
+            found[name] = shift
+    return {name: shift for name, shift in found.items() if _describes_forces(context, partitions[name])}
 
 
-def _group_offsets(context: Context) -> list[_Offset]:
-    """Return the energy offset [eV/atom] of each group of frames from that of most frames."""
-    assert context.reference is not None
-    fitted: Mapping[str, Array] = {}
-    if not context.reference.is_potential and context.fit is not None and context.fit.surrogate is not None:
-        fitted = context.fit.surrogate.offsets
-    found = []
-    for name, members in context.partitions().items():
-        mine = [index for index in members if np.isfinite(context.residuals[index])]
-        if len(mine) < context.settings.min_group:
-            continue
-        residual = context.residuals[mine]
-        uncertainty = max(mad(residual) / np.sqrt(len(mine)), _FLOOR)
-        config_type = context.config_type(mine[0])
-        if name == f"config_type {config_type!r}" and config_type in fitted:
-            uncertainty = max(uncertainty, float(np.std(fitted[config_type][:-1])))
-        found.append(_Offset(name, tuple(mine), float(np.median(residual)), uncertainty))
-    if len(found) < 2:
-        return []
-    values = np.array([item.value for item in found])
-    weights = np.array([len(item.frames) for item in found])
-    centre = float(
-        values[np.argsort(values)][np.searchsorted(np.cumsum(weights[np.argsort(values)]), weights.sum() / 2)]
-    )
-    between = mad(values) if len(values) >= _FEW else 0.0
-    limit = max(context.settings.energy_offset, _BETWEEN_RATIO * between)
-    return [
-        _Offset(
-            item.name,
-            item.frames,
-            item.value - centre,
-            item.uncertainty,
-            abs(item.value - centre) > max(limit, _FOLD_RATIO * item.uncertainty)
-            and _describes_forces(context, item.frames),
-        )
-        for item in found
-    ]
+def _rest(context: Context, found: dict[str, Shift]) -> list[int]:
+    """Return the frames of the configuration types that are not shifted: what groups are compared with."""
+    shifted = {index for name in found for index in context.partitions()[name]}
+    return [index for index in range(len(context.frames)) if index not in shifted]
 
 
-def _describes_forces(context: Context, frames: tuple[int, ...]) -> bool:
+def _describes_forces(context: Context, frames: list[int]) -> bool:
     """Return whether the reference describes the forces of these frames; True where they have none to speak of."""
     assert context.reference is not None
     labelled, predicted = [], []
@@ -178,32 +158,32 @@ def _describes_forces(context: Context, frames: tuple[int, ...]) -> bool:
     return correlation(joined, np.concatenate(predicted)) > context.settings.min_correlation
 
 
-def _offset_findings(context: Context, offsets: list[_Offset]) -> Iterator[Finding]:
+def _shift_findings(context: Context, shifts: dict[str, Shift]) -> Iterator[Finding]:
     assert context.reference is not None
-    for item in offsets:
-        if item.flagged:
-            ratio = _unit_ratio(context, item.frames)
-            severe = abs(item.value) > context.settings.energy_offset_error or bool(ratio)
-            yield Finding(
-                check="energy_consistency",
-                severity=Severity.ERROR if severe else Severity.WARNING,
-                frames=item.frames,
-                message=f"Energies of {item.name} are {item.value:+.3g} eV/atom ({item.uncertainty:.2g} uncertain) off "
-                f"those of most frames, against {context.reference.name}, while the reference describes their forces: "
-                f"another functional, pseudopotential, U, spin state or reference of energy.{ratio}",
-                remedy="Compute them again with the settings of the rest, train them on another head, or remove them.",
-            )
+    for name, shift in shifts.items():
+        frames = [index for index in context.partitions()[name] if np.isfinite(context.energies[index])]
+        ratio = _unit_ratio(context, frames)
+        severe = abs(shift.value) > context.settings.energy_offset_error or bool(ratio)
+        yield Finding(
+            check="energy_consistency",
+            severity=Severity.ERROR if severe else Severity.WARNING,
+            frames=tuple(frames),
+            message=f"Energies of {name} are {shift.value:+.3g} eV/atom ({shift.uncertainty:.2g} uncertain) off those "
+            f"of most frames, against {context.reference.name}, which describes their forces: another functional, "
+            f"pseudopotential, U, spin state or zero of energy.{ratio}",
+            remedy="Compute them again with the settings of the rest, train them on another head, or remove them.",
+        )
 
 
 _ENERGY_UNITS = {"Hartree": 1 / 27.2114, "Rydberg": 1 / 13.6057, "kcal/mol": 23.0605, "kJ/mol": 96.4853}
 
 
-def _unit_ratio(context: Context, frames: tuple[int, ...]) -> str:
+def _unit_ratio(context: Context, frames: list[int]) -> str:
     """Return a sentence on the unit that the ratio of labelled and predicted total energies suggests, or nothing."""
     assert context.reference is not None
-    predicted = context.reference.energies()[list(frames)]
+    predicted = context.reference.energies()[frames]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = float(np.median(context.energies[list(frames)] / predicted))
+        ratio = float(np.median(context.energies[frames] / predicted))
     for unit, value in _ENERGY_UNITS.items():
         if abs(ratio / value - 1.0) < 0.05:
             return f" The energies are {ratio:.4g} times the expected ones, which is {unit} instead of eV."

@@ -128,8 +128,11 @@ def _single_atoms(context: Context, compared: dict[int, _Compared]) -> Iterator[
             context.settings.force_outlier * usual[context.config_type(index)], context.settings.force_outlier_min
         )
         outlying = (item.deviation > limit) & (item.deviation > _RELATIVE * item.size)
-        if outlying.any():
+        if outlying.any() and context.reference is not None:
             atom = int(np.argmax(np.where(outlying, item.deviation, 0.0)))
+            limit *= context.reference.force_novelty(index, atom) ** 2
+            if item.deviation[atom] < limit:
+                continue
             severe = item.deviation[atom] > 2.0 * limit
             found[Severity.ERROR if severe else Severity.WARNING].append(index)
             worst = max(worst, (float(item.deviation[atom]), index, atom))

@@ -11,12 +11,15 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from aiida_mlip.science import keys
+from aiida_mlip.science.datasets.audit.offsets import Shift, fitted_shifts
 from aiida_mlip.science.datasets.baseline import Baseline
 from aiida_mlip.science.datasets.environments import Environments
 from aiida_mlip.science.datasets.robust import regress
 from aiida_mlip.science.datasets.surrogate import Equations, Prediction, Surrogate, fit
 
 Array = NDArray[np.float64]
+
+_SAMPLE = 30
 
 UNIT_HYPOTHESES: Mapping[str, float] = {
     "energies and forces are consistent": 1.0,
@@ -51,6 +54,16 @@ class Reference(ABC):
     @abstractmethod
     def stress(self, index: int) -> Array | None:
         """Return the stress [eV/Å^3] of a frame, shape (6,)."""
+
+    def energy_novelty(self, index: int) -> float:
+        """Return how much less certain than usual the energy of a frame is: large where a fit extrapolates."""
+        del index
+        return 1.0
+
+    def force_novelty(self, index: int, atom: int) -> float:
+        """Return how much less certain than usual the force on an atom is."""
+        del index, atom
+        return 1.0
 
 
 class PotentialReference(Reference):
@@ -97,16 +110,40 @@ class PotentialReference(Reference):
 
 
 class FitReference(Reference):
-    """The fit to the data's own energies and forces; ``unit`` is what the labels seem to be in."""
+    """The fit to the data's own energies and forces.
+
+    ``unit``: what the labels seem to be in; ``shifts``: configuration types whose energies fit only with an offset.
+    """
 
     name = "a fit to the set's own energies and forces"
     is_potential = False
 
-    def __init__(self, frames: Sequence[Atoms], known: Mapping[int, Environments], equations: Equations) -> None:
+    def __init__(
+        self,
+        frames: Sequence[Atoms],
+        known: Mapping[int, Environments],
+        equations: Equations,
+        least_shift: float,
+    ) -> None:
         self._frames, self._known = frames, known
         self.errors: dict[str, float] = {}
-        self.unit, self.surrogate = self._best_unit(equations)
+        self.shifts: dict[str, Shift] = {}
         self._cache: dict[int, Prediction] = {}
+        self.unit, self.surrogate = self._best_unit(equations)
+        if self.surrogate is not None and self.scale == 1.0 and len(equations.groups) > 1:
+            residuals = self._residuals(equations, self.surrogate)
+            self.shifts, self.surrogate = fitted_shifts(equations, self.surrogate, residuals, least_shift)
+
+    def _residuals(self, equations: Equations, surrogate: Surrogate) -> dict[str, Array]:
+        """Return labelled minus predicted energies [eV/atom] of the fitted frames, by configuration type."""
+        found: dict[str, list[float]] = {name: [] for name in equations.groups}
+        for index in equations.folds:
+            atoms = self._frames[index]
+            name = str(atoms.info.get(keys.CONFIG_TYPE, keys.DEFAULT_CONFIG_TYPE))
+            if name in found:
+                difference = atoms.info[keys.ENERGY] - surrogate.energy(index, self._known[index])
+                found[name].append(difference / len(atoms))
+        return {name: np.array(values) for name, values in found.items()}
 
     def _best_unit(self, equations: Equations) -> tuple[str, Surrogate | None]:
         """Return which hypothesis on the units fits best, and its fit; units are doubted only where they do not fit."""
@@ -150,6 +187,29 @@ class FitReference(Reference):
         """Return the cross-validated stress [eV/Å^3]."""
         found = self._predict(index)
         return found.stress if found is not None and np.isfinite(found.stress).all() else None
+
+    def energy_novelty(self, index: int) -> float:
+        """Return the posterior deviation of an energy over the median one, at least 1."""
+        if self.surrogate is None or index not in self._known:
+            return 1.0
+        return max(1.0, self.surrogate.energy_uncertainty(index, self._known[index]) / self._usual_uncertainty[0])
+
+    def force_novelty(self, index: int, atom: int) -> float:
+        """Return the posterior deviation of a force over the median one, at least 1."""
+        if self.surrogate is None or index not in self._known:
+            return 1.0
+        found = self.surrogate.force_uncertainty(index, self._frames[index], atom)
+        return max(1.0, found / self._usual_uncertainty[1])
+
+    @cached_property
+    def _usual_uncertainty(self) -> tuple[float, float]:
+        """Return the median posterior deviations of energies and forces, of a sample of the fitted frames."""
+        assert self.surrogate is not None
+        fitted = list(self.surrogate.folds)
+        sample = fitted[:: max(1, len(fitted) // _SAMPLE)]
+        energies = [self.surrogate.energy_uncertainty(index, self._known[index]) for index in sample]
+        forces = [self.surrogate.force_uncertainty(index, self._frames[index], 0) for index in sample]
+        return max(float(np.median(energies)), 1e-6), max(float(np.median(forces)), 1e-6)
 
     def _predict(self, index: int) -> Prediction | None:
         if self.surrogate is None or index not in self._known:

@@ -45,9 +45,11 @@ class AuditSettings(StrictModel):
     )
     force_outlier_min: float = Field(default=1.0, gt=0, description="eV/Å; smaller deviations are never outliers")
     energy_outlier: float = Field(
-        default=12.0, gt=0, description="multiple of the usual deviation from the reference that makes an outlier"
+        default=8.0,
+        gt=0,
+        description="multiple of the usual deviation from the reference, which goes with 1 / sqrt(atoms)",
     )
-    energy_outlier_min: float = Field(default=0.05, gt=0, description="eV/atom; smaller deviations are never outliers")
+    energy_outlier_min: float = Field(default=0.03, gt=0, description="eV/atom; smaller deviations are never outliers")
     close_warning: float = Field(
         default=0.6,
         gt=0,
@@ -60,10 +62,13 @@ class AuditSettings(StrictModel):
     energy_offset: float = Field(
         default=0.1,
         gt=0,
-        description="eV/atom; offset of a group of frames against the reference: above the usual error of a foundation "
+        description="eV/atom; offset of a group of frames against a baseline: above the usual error of a foundation "
         "model for a class of configurations (20-80 meV/atom), below that of another functional, pseudopotential or U",
     )
-    energy_offset_error: float = Field(default=0.5, gt=0, description="eV/atom; offsets above are errors")
+    energy_offset_fit: float = Field(
+        default=0.05, gt=0, description="eV/atom; the same against the fit to the set itself, which is more certain"
+    )
+    energy_offset_error: float = Field(default=0.2, gt=0, description="eV/atom; offsets above are errors")
     isolated_energy: float = Field(
         default=0.01, gt=0, description="eV; isolated atoms of one element whose energies differ by more contradict"
     )
