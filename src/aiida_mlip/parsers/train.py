@@ -71,10 +71,18 @@ class TrainParser(MlipParser):
         """Return what the inputs say of the new potential: its level of theory is that of the labels."""
         inputs = self.node.inputs
         theory = inputs.training_set.level_of_theory
-        changes: dict[str, Any] = {} if theory == "unknown" else {"level_of_theory": theory}
+        changes: dict[str, Any] = {"name": self._name(info)}
+        if theory != "unknown":
+            changes["level_of_theory"] = theory
         if info.licence == "unknown" and "potential" in inputs:
             changes["licence"] = inputs.potential.info.licence
         return changes
+
+    def _name(self, info: PotentialInfo) -> str:
+        """Return what the new potential is called: where it came from, and how it was trained."""
+        inputs = self.node.inputs
+        origin = inputs.potential.info.name or inputs.potential.label if "potential" in inputs else ""
+        return ", ".join(part for part in (origin, str(info.extra.get("strategy", "trained"))) if part)
 
 
 def history_node(history: Mapping[str, Any]) -> ArrayData:
