@@ -6,6 +6,7 @@ numbers. Here text stays text: only what looks like numbers and is not named in 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
 from typing import Any
@@ -29,6 +30,9 @@ _BOOLEAN = {"T": True, "F": False, "True": True, "False": False, "TRUE": True, "
 
 TEXT_KEYS = frozenset({keys.CONFIG_TYPE, keys.GROUP, keys.SOURCE, "Properties"})
 
+_JSON = "_JSON "
+"""What ASE writes before values that are neither numbers nor text, such as a matrix under any name but ``stress``."""
+
 _MATRIX_KEY = re.compile(r"stress|virial|lattice", re.IGNORECASE)
 
 
@@ -50,8 +54,8 @@ def split_pairs(line: str) -> dict[str, str]:
 
 def to_value(text: str) -> Any:
     """Return an int, a float, a bool or an array of floats where the text reads as one, otherwise the text."""
-    if text in _BOOLEAN:
-        return _BOOLEAN[text]
+    if text in _BOOLEAN or text.startswith(_JSON):
+        return _BOOLEAN[text] if text in _BOOLEAN else _from_json(text)
     if _INTEGER.fullmatch(text):
         return int(text)
     parts = text.replace(",", " ").split()
@@ -66,6 +70,16 @@ def to_value(text: str) -> Any:
     return numbers[0] if len(numbers) == 1 else np.array(numbers)
 
 
+def _from_json(text: str) -> Any:
+    """Return numbers of any shape as an array, other JSON as it is, and the text where it is no JSON."""
+    try:
+        value = json.loads(text.removeprefix(_JSON))
+        array = np.array(value)
+    except ValueError:
+        return text
+    return array if array.dtype.kind in "iuf" else value
+
+
 def parse_comment(line: str, text_keys: Collection[str] = TEXT_KEYS) -> dict[str, Any]:
     """Return the values of a comment line in the form that ASE's reader expects.
 
@@ -78,7 +92,7 @@ def parse_comment(line: str, text_keys: Collection[str] = TEXT_KEYS) -> dict[str
     values: dict[str, Any] = {}
     for key, text in split_pairs(line).items():
         value = text if key in text_keys else to_value(text)
-        if isinstance(value, np.ndarray) and value.size == 9 and _MATRIX_KEY.search(key):
+        if isinstance(value, np.ndarray) and value.shape == (9,) and _MATRIX_KEY.search(key):
             value = value.reshape((3, 3), order="F")
         values[key] = value
     return values

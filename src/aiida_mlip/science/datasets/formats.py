@@ -37,6 +37,10 @@ class Format:
     by_calculator: bool = True
 
 
+_UNREADABLE = (ValueError, LookupError, OSError, StopIteration, TypeError, AttributeError, RuntimeError, AssertionError)
+"""What ASE's reader raises on files that are cut short or not of its form."""
+
+
 def _read_xyz(path: Path, text_keys: frozenset[str]) -> Iterator[Atoms]:
     names = TEXT_KEYS | text_keys
     with open_with_compression(str(path), "r") as handle:
@@ -48,12 +52,13 @@ def _xyz_frames(handle: TextIO, path: Path, text_keys: frozenset[str]) -> Iterat
 
     number = 0
     while line := handle.readline():
+        line = line.removeprefix("\ufeff")
         if not line.strip():
             continue
         try:
             n_atoms = int(line)
             yield _read_xyz_frame(handle, n_atoms, lambda text: _standard_names(parse_comment(text, text_keys)))
-        except (ValueError, KeyError, IndexError, OSError, StopIteration, TypeError, RuntimeError) as error:
+        except _UNREADABLE as error:
             raise DatasetError(
                 f"{path}, frame {number}: not readable as extended XYZ ({type(error).__name__}: {error}): each frame "
                 "is a line with the number of atoms, a comment line with Properties=..., and one line for each atom"
