@@ -25,6 +25,12 @@ _ALONE = 6.0
 """A single atom whose images are further apart [Å] is taken for an isolated atom where no cut-off is known."""
 
 
+_FINGERPRINTS: dict[str, dict[str, int]] = {}
+"""Digest of a data set -> its fingerprints: inputs are validated several times before a job is submitted."""
+
+_MAX_FINGERPRINTS = 16
+
+
 class _ContentCaching(NodeCaching):
     """Hashes the physical content: not where a label came from, and not in what words it is described."""
 
@@ -122,8 +128,16 @@ class DatasetData(Data):
         """Return the digest of each geometry and the index of the first configuration that has it.
 
         Two geometries have one digest where species, cell, periodicity and positions agree to 1e-6 Å. Single atoms
-        without a neighbour are left out: they are alike in every set.
+        without a neighbour are left out: they are alike in every set. Computed once for each content in a process.
         """
+        digest = str(self.base.attributes.get(self.DIGEST))
+        if digest not in _FINGERPRINTS:
+            while len(_FINGERPRINTS) >= _MAX_FINGERPRINTS:
+                _FINGERPRINTS.pop(next(iter(_FINGERPRINTS)))
+            _FINGERPRINTS[digest] = self._read_fingerprints()
+        return dict(_FINGERPRINTS[digest])
+
+    def _read_fingerprints(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for index, atoms in enumerate(self.frames()):
             if len(atoms) > 1 or _image_distance(atoms) < _ALONE:

@@ -148,6 +148,11 @@ class TrainBaseWorkChain(BaseRestartWorkChain):
             self.ctx.last_epoch = _last_epoch(node)
             self.ctx.slices_done = False
 
+    def results(self) -> None:
+        """Attach the outputs of the last job, which are those of the whole chain."""
+        self.report(f"completed after {len(self.ctx.jobs)} jobs")
+        self._attach_outputs(self.ctx.jobs[-1])
+
     def get_outputs(self, node: CalcJobNode) -> Mapping[str, Node]:
         """Return the outputs of the last job, and results over the whole chain where there were several."""
         outputs = dict(self.exposed_outputs(node, TrainCalculation))
