@@ -109,3 +109,39 @@ def test_what_is_no_data_set_is_refused(run) -> None:
     result = run("show", "nothing-of-this-name")
     assert result.exit_code == 1
     assert "DATASET = 'nothing-of-this-name'" in result.output
+
+
+def test_an_import_says_which_labels_it_found(run, tmp_path: Path, emt_frames) -> None:
+    frames = emt_frames(4, seed=6)
+    del frames[1].info[keys.STRESS]
+    for atoms in frames:
+        del atoms.arrays[keys.FORCES]
+    path = tmp_path / "few.xyz.gz"
+    ase.io.write(path, frames, format="extxyz")
+    result = run("import", path)
+    assert result.exit_code == 0, result.output
+    assert "Labels: energy in all, forces in none, stress in 3" in result.output
+    assert the_dataset().label == "few"
+
+
+def test_what_cannot_be_split_is_said_in_words(run, emt_frames) -> None:
+    from aiida_mlip.data.dataset import DatasetData
+
+    frames = emt_frames(12, seed=8)
+    for atoms in frames:
+        atoms.info[keys.GROUP] = "one trajectory"
+    DatasetData(frames).store().label = "trajectory"
+    refused = run("split", "trajectory")
+    assert refused.exit_code == 1
+    assert "Error: split: the valid set would be empty" in refused.output
+    assert "--ignore-groups" in refused.output
+    assert run("split", "trajectory", "--ignore-groups").exit_code == 0
+
+
+def test_a_file_that_cannot_be_written_is_said_in_words(run, tmp_path: Path, emt_frames) -> None:
+    from aiida_mlip.data.dataset import DatasetData
+
+    DatasetData(emt_frames(2, seed=9)).store().label = "two"
+    result = run("export", "two", tmp_path / "no" / "such" / "folder.xyz")
+    assert result.exit_code == 1
+    assert "FILE =" in result.output

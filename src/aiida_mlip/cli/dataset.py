@@ -75,10 +75,11 @@ def import_dataset(files: tuple[Path, ...], from_pw: str | None, label: str | No
         node = _from_pw(from_pw, options) if from_pw else _from_files(files, options)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    node.label = label or (files[0].stem if files else "from pw.x")
+    node.label = label or (_stem(files[0]) if files else "from pw.x")
     if not node.is_stored:
         node.store()
     click.echo(f"DatasetData<{node.pk}> {node.label}: {_in_words(node)}")
+    click.echo(_labels_in_words(node))
     click.echo(f"Next: aiida-mlip dataset audit {node.pk}")
 
 
@@ -110,6 +111,21 @@ def _from_pw(pks: str, options: dict[str, Any]) -> DatasetData:
     nodes = [find_node(pk.strip(), ProcessNode, "--from-pw") for pk in pks.split(",") if pk.strip()]
     types, groups = ([text] * len(nodes) if (text := options[name]) else None for name in ("config_type", "group"))
     return import_pw(nodes, config_types=types, groups=groups)
+
+
+def _stem(file: Path) -> str:
+    """Return the name of a file without its suffix, and without that of a compression."""
+    return Path(file.stem).stem if file.suffix in (".gz", ".bz2", ".xz") else file.stem
+
+
+def _labels_in_words(node: DatasetData) -> str:
+    """Return how many configurations have each label, so that one that was not recognised is seen at once."""
+    total = len(node)
+    counts = [
+        f"{key.removeprefix('REF_')} {'in all' if found == total else f'in {found}' if found else 'in none'}"
+        for key, found in node.labels.items()
+    ]
+    return f"Labels: {', '.join(counts)}"
 
 
 def _in_words(node: DatasetData) -> str:
@@ -220,8 +236,9 @@ def _predictions(sets: dict[str, DatasetData], baseline: str, label: str) -> dic
 @click.option("--valid", default=0.1, show_default=True, help="Share for validation.")
 @click.option("--test", default=0.1, show_default=True, help="Share held out.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the random choice.")
+@click.option("--ignore-groups", is_flag=True, help="Let frames of one group fall into different sets.")
 @with_profile
-def split(identifier: str, train: float, valid: float, test: float, seed: int) -> None:
+def split(*, identifier: str, ignore_groups: bool, **fractions: Any) -> None:
     """Split a data set by configuration type; groups and near-duplicates stay together.
 
     \b
@@ -232,13 +249,17 @@ def split(identifier: str, train: float, valid: float, test: float, seed: int) -
 
     from aiida_mlip.calculations.datasets import split_dataset
     from aiida_mlip.schema.finetuning import SplitSettings
+    from aiida_mlip.science.datasets.errors import DatasetError
     from aiida_mlip.science.models import explain
 
     try:
-        settings = SplitSettings(train=train, valid=valid, test=test, seed=seed)
+        settings = SplitSettings(by_group=not ignore_groups, **fractions)
     except ValidationError as error:
         raise click.ClickException(explain(error, what="split", model=SplitSettings)) from error
-    parts = split_dataset(_dataset(identifier), _dict(settings.model_dump(mode="json")))
+    try:
+        parts = split_dataset(_dataset(identifier), _dict(settings.model_dump(mode="json")))
+    except DatasetError as error:
+        raise click.ClickException(str(error)) from error
     report = parts.pop("report")
     for warning in report["warnings"]:
         click.echo(f"Note: {warning}", err=True)
@@ -258,7 +279,10 @@ def export(identifier: str, file: Path) -> None:
         aiida-mlip dataset export my-data my-data.xyz
     """
     node = _dataset(identifier)
-    file.write_text(node.content, encoding="utf-8")
+    try:
+        file.write_text(node.content, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"FILE = {file}: not written: {error.strerror}") from error
     click.echo(f"{len(node)} configurations written to {file}")
 
 

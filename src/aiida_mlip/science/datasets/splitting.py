@@ -175,9 +175,10 @@ def _check(
         if share > 0 and not sets[name]:
             units = {config_type: len(members) for config_type, members in sorted(by_type.items())}
             raise DatasetError(
-                f"split: the {name} set would be empty. Units that cannot be parted, by config_type: {units}. "
-                f"Add data, join small configuration types, set by_group to false if groups are not related, "
-                f"lower min_units, or set the fraction of {name} to 0"
+                f"split: the {name} set would be empty. Units that cannot be parted (groups, chains of near-duplicates "
+                f"along a trajectory), by config_type: {units}. Add data that are not related, keep fewer frames of "
+                f"each trajectory (`dataset import --index ::20`), ignore groups if theirs are not related (`by_group: "
+                f"false`, `dataset split --ignore-groups`), or set the fraction of {name} to 0"
             )
         actual = len(sets[name]) / total
         if abs(actual - share) > max(0.05, 0.25 * share):
