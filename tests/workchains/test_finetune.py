@@ -54,11 +54,11 @@ def launch(worker_code, localhost, tiny_potential, dataset):
             overrides=changes,
         )
         for path, value in inputs.items():
-            target, *names = path.split("__")
-            if names:
-                builder[target][names[0]] = value
-            else:
-                builder[target] = value
+            *namespaces, name = path.split("__")
+            target = builder
+            for namespace in namespaces:
+                target = target[namespace]
+            target[name] = value
         return run_get_node(builder)[1]
 
     return function
@@ -214,8 +214,8 @@ def test_a_replay_set_that_cannot_be_labelled(launch, broken_code) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_that_fails(launch) -> None:
-    node = launch({"training": {"learning_rate": 0.9, "max_epochs": 30, "divergence_factor": 1.001, "clip_grad": 1e6}})
+def test_a_training_that_fails(launch, broken_code) -> None:
+    node = launch(training__train__code=broken_code)
     assert node.exit_status == 452
     assert "member_00" in node.exit_message
 
