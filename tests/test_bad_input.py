@@ -156,6 +156,14 @@ def dropped(name: str, **changes: Any) -> Callable[[Inputs], None]:
     return change
 
 
+def all_of(*changes: Callable[[Inputs], None]) -> Callable[[Inputs], None]:
+    def change(inputs: Inputs) -> None:
+        for one in changes:
+            one(inputs)
+
+    return change
+
+
 def dataset(*frames: Atoms) -> Callable[[], DatasetData]:
     return lambda: DatasetData(frames)
 
@@ -305,6 +313,19 @@ CASES = [
          "1 of 2 have REF_forces", "mlip.evaluate with labelled = True"),
     Case("replay element missing", given(dataset(labelled(30, "CuAl")), "replay_set", **REPLAY), "replay_set",
          "it lacks Al", "remove those configurations"),
+    Case("a single replay configuration", given(dataset(labelled(30)), "replay_set", **REPLAY), "replay_set",
+         "<data set of 1", "at least two"),
+    Case("element that is not kept", all_of(
+         given(lambda: potential(elements=["Al", "Ni", "Cu"]), "potential", keep_elements="training"),
+         given(dataset(labelled(3, "AlNi")), "test_sets.held_out")), "test_sets.held_out",
+         "settings.keep_elements = 'training'", "Add configurations with Al"),
+    Case("element unknown from scratch", all_of(
+         dropped("potential", strategy={"kind": "scratch"}, e0_policy={"kind": "average"}),
+         given(dataset(labelled(3, "AlNi")), "test_sets.held_out")), "test_sets.held_out",
+         "settings.strategy = 'scratch'", "Add configurations with Al"),
+    Case("label missing for the Huber loss", given(
+         lambda: DatasetData([labelled(0), without(labelled(1), keys.FORCES)]), "training_set",
+         loss={"kind": "huber"}), "training_set", "1 configurations lack REF_forces", "'universal'"),
     # where it runs
     Case("no code", dropped("code"), "code", "None", "aiida-mlip setup"),
     Case("installed code", given(installed_code, "code"), "code", "'mace_run_train'", "aiida-mlip setup"),

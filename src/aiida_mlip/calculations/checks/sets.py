@@ -40,6 +40,13 @@ def check_labels(loss: Loss, sets: Mapping[str, LabelledSet | None]) -> Iterator
                     f"no configuration has {key}, which settings.loss.{term} = {weight} needs",
                     f"Label the configurations, or set settings.loss.{term} to 0",
                 )
+            elif weight > 0 and loss.kind == "huber" and count < len(data):
+                yield refusal(
+                    field,
+                    describe(data),
+                    f"{len(data) - count} configurations lack {key}, which mace's 'huber' loss takes for 0",
+                    "Use settings.loss.kind = 'universal', or remove them",
+                )
 
 
 def check_validation(loss: Loss, validation: LabelledSet, cutoff: float) -> Iterator[str]:
@@ -65,6 +72,13 @@ def check_validation(loss: Loss, validation: LabelledSet, cutoff: float) -> Iter
 
 def check_replay_set(replay: LabelledSet) -> Iterator[str]:
     """Refuse a replay set of which a configuration has no energy or no forces."""
+    if len(replay) < 2:
+        yield refusal(
+            "replay_set",
+            describe(replay),
+            "one configuration cannot be parted into training and validation",
+            "Give at least two; hundreds are usual",
+        )
     missing = [key for key in (keys.ENERGY, keys.FORCES) if replay.labels.get(key, 0) < len(replay)]
     if missing:
         counts = ", ".join(f"{replay.labels.get(key, 0)} of {len(replay)} have {key}" for key in missing)

@@ -197,6 +197,24 @@ def _check_sets(job: Training, _complete: bool) -> Iterator[str]:
     yield from check_test_sets(job.tests)
 
 
+def _check_kept_elements(job: Training, _complete: bool) -> Iterator[str]:
+    """Refuse test sets of elements that the trained potential will not know."""
+    scratch = job.settings.strategy.kind == "scratch"
+    if job.training is None or job.validation is None or not (scratch or job.settings.keep_elements == "training"):
+        return
+    why = "settings.strategy = 'scratch'" if scratch else "settings.keep_elements = 'training'"
+    used = (job.training, job.validation, *([job.replay] if job.replay is not None else []))
+    kept = {element for data in used for element in data.elements}
+    for name, data in job.tests.items():
+        if missing := sorted(set(data.elements) - kept):
+            yield refusal(
+                f"test_sets.{name}",
+                describe(data),
+                f"with {why} the potential will not know {listed(missing)}",
+                f"Add configurations with {listed(missing)} to training_set, or remove them here",
+            )
+
+
 def _check_config_types(job: Training, _complete: bool) -> Iterator[str]:
     weights = job.settings.loss.config_type_weights
     if weights and job.settings.loss.kind == "huber":
@@ -232,6 +250,7 @@ _CHECKS: tuple[Callable[[Training, bool], Iterator[str]], ...] = (
     _check_e0s,
     _check_batch,
     _check_sets,
+    _check_kept_elements,
     _check_config_types,
     _check_extra,
 )
