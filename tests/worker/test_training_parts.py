@@ -199,11 +199,10 @@ class TestCheckpoints:
 class TestProcess:
     """Real processes that end as mace may end."""
 
-    def run(self, tmp_path, script, **environment):
+    def run(self, tmp_path, script):
         job = Job.model_validate({"task": "train", "settings": {}})
         context = Context(job, tmp_path, Reporter(tmp_path / "progress"))
         keeper = CheckpointKeeper(tmp_path / "mace", tmp_path / "kept", "mlip_run-1", state_of())
-        os.environ.update(environment)
         run = MaceRun([sys.executable, "-c", script], tmp_path, tmp_path / "log", max_epochs=1)
         run.run(context, Curve(tmp_path / "r.txt", ["Default"], 100.0), keeper)
 
@@ -212,6 +211,7 @@ class TestProcess:
         [
             ("import torch; torch.empty(10**16)", "out_of_memory"),
             ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "out_of_memory"),
+            ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "walltime"),
             ("import no_such_mace", "backend_import"),
             ("raise RuntimeError('torch.cat(): expected a non-empty list')", "exception"),
             ("print('Done')", "exception"),
@@ -221,7 +221,7 @@ class TestProcess:
         with pytest.raises(TaskError) as error:
             self.run(tmp_path, script)
         assert error.value.kind == kind
-        assert "log" in error.value.details
+        assert ("log" in error.value.details) == (kind != "walltime")
 
     def test_a_good_end_is_silent(self, tmp_path):
         self.run(tmp_path, "print('INFO: Training complete')")

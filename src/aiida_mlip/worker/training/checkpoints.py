@@ -3,6 +3,7 @@
 mace itself forgets at a restart which epoch was best, may overwrite it with a worse one, and repeats the epoch that it
 loads. So the choice is made here: every checkpoint that mace finishes is taken into a folder of our own, and all but
 the best and the last are removed while mace runs. The folder and the state file in it are all a restart needs.
+With ema, mace saves the averaged weights, and these are what a restart goes on from.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from pathlib import Path
 import ase.io
 import numpy as np
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.training import Loss, TrainSettings
+from aiida_mlip.science.isolated_atoms import is_isolated
 from aiida_mlip.science.keys import CONFIG_TYPE, DEFAULT_CONFIG_TYPE, ENERGY, FORCES, STRESS
 from aiida_mlip.worker.context import Context
 
@@ -102,13 +102,6 @@ def read_frames(path: Path, role: str) -> list[Atoms]:
     if not frames:
         raise TaskError(ErrorKind.INPUT, f"files[{role!r}] has no frame.", "Give at least one configuration.")
     return list(frames)
-
-
-def is_isolated(atoms: Atoms, cutoff: float) -> bool:
-    """Return whether the frame is one atom without neighbours, periodic images included, within ``cutoff`` [Å]."""
-    if len(atoms) != 1:
-        return False
-    return not atoms.pbc.any() or len(neighbour_list("i", atoms, cutoff=cutoff)) == 0
 
 
 def elements_of(frames: Iterable[Atoms]) -> list[str]:

@@ -81,6 +81,12 @@ def _refuse(model: Any, found: PotentialInfo, head: str) -> None:
             f"The foundation model is a {type(model).__name__}.",
             "Only models of class ScaleShiftMACE (MACE-MP, MPA, OMAT, MatPES, OFF) can be fine-tuned here.",
         )
+    if hasattr(model, "joint_embedding"):
+        raise TaskError(
+            ErrorKind.INPUT,
+            "The foundation model is conditioned on charge or spin (it has a joint embedding).",
+            "The data sets here hold no such labels: use a model without.",
+        )
     if head not in found.heads:
         raise TaskError(
             ErrorKind.INPUT,

@@ -134,6 +134,9 @@ def _judge(code: int, log: Path) -> None:
     text = log.read_text(encoding="utf-8", errors="replace")
     if code == 0 and "Training complete" in text:
         return
+    if code == -signal.SIGTERM:
+        # a scheduler ends all processes of a job, and mace may be the first to go
+        raise Stopped("mace was told to stop (signal SIGTERM).")
     tail = text[-TAIL:]
     lines = [line for line in tail.splitlines() if line.strip()]
     last = lines[-1].strip() if lines else "no output"
