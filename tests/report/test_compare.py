@@ -108,3 +108,48 @@ def test_curves_of_other_heads_are_told_apart():
     ]  # fmt: skip
     assert list(figure.data[2].y) == [2000.0, 3000.0, 4000.0]
     assert [shape.x0 for shape in figure.layout.shapes] == [2, 2]
+
+
+def test_energies_are_drawn_from_the_lowest_label(finished, frames):
+    points = points_of(parity_arrays(frames, finished.predictions(frames, 0.1, 3)))
+    before, after = figures.from_lowest({}, points)
+    assert before == {}
+    assert after["energy"].reference.min() == 0.0
+    np.testing.assert_allclose(after["energy"].error, points["energy"].error, atol=1e-12)
+    assert after["forces"] is points["forces"]
+
+
+@pytest.mark.parametrize(
+    ("text", "readable"),
+    [
+        ("fcc: energy 0.04931 -> 0.2122 eV/atom", "fcc: energy 49.3 → 212 meV/atom (× 4.3)"),
+        ("a: b: forces 0.1 -> 0.12 eV/angstrom", "a: b: forces 100 → 120 meV/Å (+20 %)"),
+        ("something else entirely", "something else entirely"),
+    ],
+)
+def test_what_became_worse_is_said_in_the_units_of_the_page(text, readable):
+    from aiida_mlip.report.sections import outcome
+
+    assert outcome._readable(text) == readable
+
+
+def test_a_finding_is_shown_once_however_often_it_was_made(finished):
+    from types import SimpleNamespace
+
+    from aiida_mlip.report.sections import audit
+
+    def finding(name, frames, **more):
+        return {"set": name, "check": "duplicates", "severity": "warning", "frames": frames, "message": "m", **more}
+
+    reports = {
+        "audit": {"findings": [finding("dataset", [3, 8])], "sets": {"dataset": 10}},
+        "audit_against_baseline": {
+            "findings": [finding("training", [1, 2], dataset_frames=[3, 8]), finding("test", [0], dataset_frames=[5])],
+            "sets": {},
+        },
+    }
+    content = audit.collect(SimpleNamespace(audits=reports))
+    assert [item["frames"] for item in content["findings"]] == [
+        "frames 3, 8 of the data set",
+        "frame 5 of the data set",
+    ]

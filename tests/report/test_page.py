@@ -133,7 +133,7 @@ def test_a_committee_is_compared_and_a_warning_comes_with_its_remedy(aiida_profi
     read = Reader(render(finished.Builder(graphs, story).whole()))
     assert "committee" in read.sections
     assert BROKEN not in read.text
-    assert f"Exit code 700: {message}" in read.text
+    assert "Finished with exit code 700: worse than the foundation model in 1 place" in read.text
     assert "raised the errors" in read.text
     assert "What to do: The potential can be used, but look at the configuration types named" in read.text
     assert "member 01" in read.text

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -80,7 +81,7 @@ def table(states: Sequence[State], *, done: bool = True) -> RenderableType:
     :param done: also list the parts that have ended.
     """
     grid = Table(box=None, pad_edge=False, show_header=True, header_style="dim", padding=(0, 2, 0, 0), expand=False)
-    for heading in ("process", "state", "progress", "since", "left"):
+    for heading in ("process", "state", "progress", "time", "left"):
         grid.add_column(heading, no_wrap=heading != "progress", overflow="fold")
     for state in states:
         _rows(grid, state, 0, done)
@@ -123,6 +124,16 @@ def _progress(state: State) -> RenderableType:
     return Text.assemble(("━" * filled, "cyan"), ("─" * (BAR - filled), "dim"), f" {line}")
 
 
+def _ended(state: State) -> RenderableType:
+    """Return a line for a process that ended, and below it the message of its exit code."""
+    head = Text.assemble(
+        state.name, (f" {state.pk}", "dim"), "  ", _state_text(state), (f"  {duration(state.elapsed)}", "dim")
+    )
+    if state.label:
+        head.append(f"  {state.label}", "dim")
+    return Group(head, Padding(Text(state.exit_message, style="red"), (0, 0, 0, 4))) if state.exit_message else head
+
+
 def overview(active: Sequence[State], ended: Sequence[State]) -> RenderableType:
     """Return what runs, then what has ended recently."""
     parts: list[RenderableType] = []
@@ -131,5 +142,5 @@ def overview(active: Sequence[State], ended: Sequence[State]) -> RenderableType:
     else:
         parts.append(Text("nothing is running", style="bold"))
     if ended:
-        parts += [Text(""), Text("ended recently", style="bold"), table(ended)]
+        parts += [Text(""), Text("ended recently", style="bold"), *(_ended(state) for state in ended)]
     return Group(*parts)

@@ -130,6 +130,7 @@ def deviations(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
 def parity(before: Mapping[str, Points], after: Mapping[str, Points]) -> go.Figure:
     """Return prediction against label above, and their difference below, before in grey and after by type."""
     keys = [key for key in QUANTITIES if key in after]
+    before, after = from_lowest(before, after)
     titles = [f"{QUANTITIES[key].title} [{QUANTITIES[key].axis_unit}]" for key in keys]
     figure = panels(titles, 660, rows=2, row_heights=[0.6, 0.4], vertical_spacing=0.04)
     figure.layout.annotations = figure.layout.annotations[: len(keys)]
@@ -142,12 +143,27 @@ def parity(before: Mapping[str, Points], after: Mapping[str, Points]) -> go.Figu
             style = {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.85}
             _add_points(figure, after[key].of_type(name), (key, column), name, style)
         _add_diagonal(figure, [points[key] for points in (before, after) if key in points], column)
-        figure.update_xaxes(title_text=f"label [{QUANTITIES[key].axis_unit}]", row=2, col=column)
+        what = "label − lowest label" if key == "energy" else "label"
+        figure.update_xaxes(title_text=f"{what} [{QUANTITIES[key].axis_unit}]", row=2, col=column)
         figure.update_xaxes(matches=f"x{column + len(keys)}", showticklabels=False, row=1, col=column)
     figure.update_yaxes(title_text="prediction", row=1, col=1)
     figure.update_yaxes(title_text="prediction − label", row=2, col=1)
     figure.update_layout(legend={"y": 1.075, "itemsizing": "constant"}, margin={"t": 96})
     return figure
+
+
+def from_lowest(
+    before: Mapping[str, Points], after: Mapping[str, Points]
+) -> tuple[Mapping[str, Points], Mapping[str, Points]]:
+    """Return the same points with the lowest energy label as zero: only differences of energies mean something."""
+    if "energy" not in after:
+        return before, after
+    zero = float(after["energy"].reference.min())
+
+    def moved(points: Mapping[str, Points]) -> Mapping[str, Points]:
+        return {key: item.moved(zero) if key == "energy" else item for key, item in points.items()}
+
+    return moved(before), moved(after)
 
 
 def _add_points(figure: go.Figure, points: Points, place: tuple[str, int], name: str, marker: Style) -> None:

@@ -147,7 +147,7 @@ def brief(item: Any, most: int = 8) -> str:
         return (text if len(item) <= most else f"{len(item)} items") or "–"
     if isinstance(item, list | tuple):
         return (plain(item) if len(item) <= most else f"{len(item)} items") if item else "–"
-    return plain(item)
+    return f"{item:.6g}" if isinstance(item, float) else plain(item)
 
 
 _SYMBOLS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ class Points:
     def error(self) -> NDArray[np.float64]:
         """Return prediction minus label."""
         return self.predicted - self.reference
+
+    def moved(self, zero: float) -> Points:
+        """Return the points with ``zero`` taken off labels and predictions."""
+        return replace(self, reference=self.reference - zero, predicted=self.predicted - zero)
 
     def of_type(self, name: str) -> Points:
         """Return the points of one configuration type."""

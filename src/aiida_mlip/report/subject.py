@@ -142,6 +142,15 @@ def results(node: orm.ProcessNode | None) -> Mapping[str, Any]:
     return dict(node.outputs.results.get_dict()) if node is not None and has_output(node, "results") else {}
 
 
+def settings_of(node: orm.ProcessNode) -> Mapping[str, Any]:
+    """Return the settings of a training, or of the training that a restart chain was asked for."""
+    for label in ("settings", "train__settings"):
+        found = node.base.links.get_incoming(link_label_filter=label).all_nodes()
+        if found:
+            return dict(found[0].get_dict())
+    return {}
+
+
 def has_output(node: orm.ProcessNode, label: str) -> bool:
     """Return whether the process has an output of this name."""
     return label in node.base.links.get_outgoing(link_type=(LinkType.CREATE, LinkType.RETURN)).all_link_labels()

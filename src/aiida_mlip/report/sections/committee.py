@@ -9,7 +9,7 @@ from aiida import orm
 
 from aiida_mlip.report.compare import ErrorSet, error_sets
 from aiida_mlip.report.sections._base import Content, Section
-from aiida_mlip.report.subject import BASELINE, Subject, results
+from aiida_mlip.report.subject import BASELINE, Subject, results, settings_of
 
 
 def collect(subject: Subject) -> Content:
@@ -20,7 +20,7 @@ def collect(subject: Subject) -> Content:
 
 
 def _row(subject: Subject, name: str, node: orm.ProcessNode) -> Mapping[str, Any]:
-    settings = _settings(node)
+    settings = settings_of(node)
     sets: tuple[ErrorSet, ...] = error_sets(subject, name) if _finished(subject, name) else ()
     return {
         "name": name,
@@ -34,14 +34,6 @@ def _row(subject: Subject, name: str, node: orm.ProcessNode) -> Mapping[str, Any
 
 def _finished(subject: Subject, name: str) -> bool:
     return bool(results(subject.evaluations.get(name)) or results(subject.trainings.get(name)))
-
-
-def _settings(node: orm.ProcessNode) -> Mapping[str, Any]:
-    for label in ("settings", "train__settings"):
-        found = node.base.links.get_incoming(link_label_filter=label).all_nodes()
-        if found:
-            return dict(found[0].get_dict())
-    return {}
 
 
 SECTION = Section(

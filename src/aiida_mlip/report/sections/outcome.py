@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ from aiida_mlip.report.numbers import QUANTITIES, change, deviation, duration, e
 from aiida_mlip.report.remedies import remedy
 from aiida_mlip.report.sections._base import Content, Section
 from aiida_mlip.report.subject import Subject
+
+WORSE = 700
+"""Exit code of a fine-tuning that made something worse."""
 
 WARNINGS = range(700, 800)
 """Exit codes of processes whose result can be used."""
@@ -37,6 +41,7 @@ def collect(subject: Subject) -> Content:
         "sentences": list(_sentences(subject, sets, distance)) if state.exit_status in (0, *WARNINGS) else [],
         "cards": list(_cards(subject, sets, distance)) if sets else [],
         "failures": list(_failures(state)) if level == "error" else [],
+        "worse": [_readable(text) for text in subject.summary.get("verdict", {}).get("worse", [])],
         "remedy": remedy(state.name, state.exit_status) if level in ("error", "warning") else "",
         "running": list(_running(state)) if state.active else [],
         "left": time_left(state) if state.active else None,
@@ -57,8 +62,25 @@ def _headline(subject: Subject, state: State, level: str) -> str:
         return f"Still {state.state}, for {duration(state.elapsed)}. What is there so far is below."
     if level == "good":
         return "" if subject.kind == "mlip.finetune" else f"Finished in {duration(state.elapsed)}."
+    worse = subject.summary.get("verdict", {}).get("worse", [])
+    if state.exit_status == WORSE and worse:
+        places = "1 place" if len(worse) == 1 else f"{len(worse)} places"
+        return f"Finished with exit code {WORSE}: worse than the foundation model in {places}."
     text = outcome(state)
     return text[0].upper() + text[1:]
+
+
+_ROW = re.compile(r"(?P<name>.+): (?P<key>\w+) (?P<before>\S+) -> (?P<after>\S+) \S+$")
+
+
+def _readable(text: str) -> str:
+    """Return a line of :func:`aiida_mlip.science.comparison.describe_row` in the units of this report."""
+    found = _ROW.match(text)
+    if found is None or found["key"] not in QUANTITIES:
+        return text
+    item, before, after = QUANTITIES[found["key"]], float(found["before"]), float(found["after"])
+    numbers = f"{error(before, item.key)} → {error(after, item.key)} {item.unit}"
+    return f"{found['name']}: {item.title.lower()} {numbers} ({percent(change(before, after))})"
 
 
 def _sentences(subject: Subject, sets: tuple[ErrorSet, ...], distance: Distance | None) -> Iterator[str]:
@@ -70,10 +92,7 @@ def _sentences(subject: Subject, sets: tuple[ErrorSet, ...], distance: Distance 
     where = f"{errors.total.frames} {'unseen ' if errors.name == 'test' else ''}{subject.element} configurations"
     parts = [_moved(errors, key) for key in errors.quantities]
     yield f"Fine-tuning {name or 'the foundation model'} {_verb(errors)} the errors on {where}: {'; '.join(parts)}."
-    worse = subject.summary.get("verdict", {}).get("worse")
-    if worse:
-        yield f"Worse than before: {'; '.join(worse)}."
-    elif worse is not None:
+    if subject.summary.get("verdict", {}).get("worse") == []:
         yield "No configuration type became worse than the limits accept."
     if distance:
         number, before, after = distance

@@ -31,7 +31,8 @@ def collect(subject: Subject) -> Content:
         tables["other inputs"] = single
     if options:
         tables["options of the job"] = list(flat(options))
-    return {"tables": tables} if tables else {}
+    order = sorted(tables, key=lambda name: (not name.startswith("train"), name))
+    return {"tables": {name: tables[name] for name in order}, "shown": order[:1]} if tables else {}
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
