@@ -48,3 +48,8 @@ def test_isolated_atoms_are_kept_once() -> None:
 def test_isolated_atoms_alone_are_refused() -> None:
     with pytest.raises(ValueError, match="nothing to draw from"):
         bootstrap([Atoms("W")], np.random.default_rng(1))
+
+
+def test_a_cell_without_volume_has_an_image_at_no_distance() -> None:
+    assert nearest_image(Atoms("W", cell=[0, 0, 0], pbc=True)) == 0.0
+    assert nearest_image(Atoms("W", cell=[[9, 0, 0], [9, 0, 0], [0, 0, 9]], pbc=True)) == 0.0

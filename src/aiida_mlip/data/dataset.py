@@ -13,10 +13,10 @@ from aiida.common import exceptions
 from aiida.orm import Data
 from aiida.orm.nodes.caching import NodeCaching
 from ase import Atoms
-from ase.geometry import minkowski_reduce
 
 from aiida_mlip.science import keys
 from aiida_mlip.science.datasets.canonical import canonical, read_extxyz, write_extxyz
+from aiida_mlip.science.isolated_atoms import nearest_image
 
 _SHORTEST_CUTOFF = 3.0
 """No potential has a shorter cut-off [Å]: a single atom whose images are nearer has neighbours."""
@@ -140,7 +140,7 @@ class DatasetData(Data):
     def _read_fingerprints(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for index, atoms in enumerate(self.frames()):
-            if len(atoms) > 1 or _image_distance(atoms) < _ALONE:
+            if len(atoms) > 1 or nearest_image(atoms) < _ALONE:
                 found.setdefault(_geometry_digest(atoms), index)
         return found
 
@@ -193,7 +193,7 @@ def _counts(frames: list[Atoms]) -> dict[str, Any]:
     forces = [np.abs(atoms.arrays[keys.FORCES]).max() for atoms in frames if keys.FORCES in atoms.arrays]
     finite = [force for force in forces if np.isfinite(force)]
     damaged = [index for index, atoms in enumerate(frames) if not _is_finite(atoms)]
-    single = [(atoms, _image_distance(atoms)) for atoms in frames if len(atoms) == 1]
+    single = [(atoms, nearest_image(atoms)) for atoms in frames if len(atoms) == 1]
     return {
         "num_frames": len(frames),
         "num_atoms": sum(len(atoms) for atoms in frames),
@@ -222,14 +222,6 @@ def _is_finite(atoms: Atoms) -> bool:
     """Return whether positions and all labels that are there are finite numbers."""
     labels = [atoms.info.get(keys.ENERGY, 0.0), atoms.info.get(keys.STRESS, 0.0), atoms.arrays.get(keys.FORCES, 0.0)]
     return all(np.isfinite(part).all() for part in (atoms.positions, *labels))
-
-
-def _image_distance(atoms: Atoms) -> float:
-    """Return the distance [Å] of an atom from its nearest periodic image, infinite without periodicity."""
-    if not atoms.pbc.any():
-        return float("inf")
-    cell, _ = minkowski_reduce(atoms.cell, atoms.pbc)
-    return float(np.linalg.norm(cell[atoms.pbc], axis=1).min())
 
 
 def _config_type(atoms: Atoms) -> str:

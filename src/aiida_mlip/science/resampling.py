@@ -9,9 +9,6 @@ from ase import Atoms
 
 from aiida_mlip.science.isolated_atoms import is_isolated
 
-ISOLATED_BEYOND = 6.0
-"""Distance of the nearest image [Å] from which one atom counts as isolated: the cut-off of common potentials."""
-
 
 def bootstrap(frames: Sequence[Atoms], rng: np.random.Generator) -> list[Atoms]:
     """Return as many frames, drawn with replacement; isolated atoms are kept, each once.
@@ -22,8 +19,8 @@ def bootstrap(frames: Sequence[Atoms], rng: np.random.Generator) -> list[Atoms]:
     :param rng: the source of randomness.
     :raises ValueError: if there is nothing but isolated atoms.
     """
-    atoms = [frame for frame in frames if is_isolated(frame, ISOLATED_BEYOND)]
-    others = [frame for frame in frames if not is_isolated(frame, ISOLATED_BEYOND)]
+    atoms = [frame for frame in frames if is_isolated(frame)]
+    others = [frame for frame in frames if not is_isolated(frame)]
     if not others:
         raise ValueError(f"frames has {len(frames)} isolated atoms and nothing else: there is nothing to draw from")
     return atoms + [others[index] for index in sorted(rng.integers(len(others), size=len(others)))]

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from aiida_mlip.science import keys
 from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.datasets.fingerprints import Duplicates, Tolerances, find_duplicates
-from aiida_mlip.science.datasets.statistics import is_isolated_atom
+from aiida_mlip.science.isolated_atoms import is_isolated
 from aiida_mlip.science.models import StrictModel
 
 _JOINED = "\0joined"
@@ -82,7 +82,7 @@ def split(
     warnings: list[str] = []
     by_type: dict[str, list[list[int]]] = defaultdict(list)
     for unit in units:
-        if any(is_isolated_atom(frames[index]) for index in unit):
+        if any(is_isolated(frames[index]) for index in unit):
             sets["train"] += unit
         else:
             by_type[_main_type(frames, unit)].append(unit)

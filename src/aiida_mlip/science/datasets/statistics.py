@@ -10,11 +10,11 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses
 from ase.units import _amu
-from matscipy.neighbours import neighbour_list
 
 from aiida_mlip.science import keys
 from aiida_mlip.science.datasets.environments import environments
 from aiida_mlip.science.datasets.fingerprints import usable
+from aiida_mlip.science.isolated_atoms import is_isolated
 
 _LABELS = (keys.ENERGY, keys.FORCES, keys.STRESS)
 
@@ -22,17 +22,6 @@ _LABELS = (keys.ENERGY, keys.FORCES, keys.STRESS)
 def has_volume(atoms: Atoms) -> bool:
     """Return whether a configuration is periodic in all directions and its cell has a volume."""
     return bool(atoms.pbc.all()) and abs(float(np.linalg.det(atoms.cell.array))) > 1e-6
-
-
-def is_isolated_atom(atoms: Atoms) -> bool:
-    """Return whether a configuration is one atom with no periodic image within 6 Å."""
-    if len(atoms) != 1:
-        return False
-    if not atoms.pbc.any():
-        return True
-    if not usable(atoms):
-        return False
-    return len(neighbour_list("i", atoms, 6.0)) == 0
 
 
 def labels_of(atoms: Atoms) -> dict[str, bool]:
@@ -58,7 +47,7 @@ def summarize(frames: Iterable[Atoms], closest: Mapping[int, float] | None = Non
     n_frames = n_isolated = 0
     for index, atoms in enumerate(frames):
         n_frames += 1
-        n_isolated += is_isolated_atom(atoms)
+        n_isolated += is_isolated(atoms)
         counts["labels"].update(key for key, there in labels_of(atoms).items() if there)
         counts["types"][str(atoms.info.get(keys.CONFIG_TYPE, keys.DEFAULT_CONFIG_TYPE))] += 1
         counts["elements"].update(atoms.get_chemical_symbols())

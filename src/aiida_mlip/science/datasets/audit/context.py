@@ -11,17 +11,20 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from aiida_mlip.science import keys
-from aiida_mlip.science.datasets.audit.reference import FitReference, PotentialReference, Reference
+from aiida_mlip.science.datasets.audit.reference import ENERGY_FACTORS, FitReference, PotentialReference, Reference
 from aiida_mlip.science.datasets.audit.settings import AuditSettings
 from aiida_mlip.science.datasets.baseline import Baseline
 from aiida_mlip.science.datasets.environments import Environments, environments
 from aiida_mlip.science.datasets.fingerprints import Duplicates, find_duplicates, usable
-from aiida_mlip.science.datasets.statistics import is_isolated_atom
+from aiida_mlip.science.datasets.robust import regress
 from aiida_mlip.science.datasets.surrogate import prepare
+from aiida_mlip.science.isolated_atoms import is_isolated
 
 Array = NDArray[np.float64]
 
 _MAX_OFFSET_GROUPS = 30
+_LEAST_FRAMES = 10
+_DEEP = 20.0
 
 
 class Context:
@@ -97,7 +100,7 @@ class Context:
     @cached_property
     def isolated(self) -> frozenset[int]:
         """Return the frames that are one isolated atom."""
-        return frozenset(index for index, atoms in enumerate(self.frames) if is_isolated_atom(atoms))
+        return frozenset(index for index, atoms in enumerate(self.frames) if is_isolated(atoms))
 
     @cached_property
     def environments(self) -> dict[int, Environments]:
@@ -110,13 +113,38 @@ class Context:
         return find_duplicates(self.frames, self.settings.tolerances, self.environments)
 
     @cached_property
+    def other_energy_unit(self) -> dict[str, list[int]]:
+        """Return unit -> frames whose energies are that unit's multiple of what their composition has elsewhere.
+
+        Only total energies that include the core or valence electrons show this: those far below the energies of
+        bonds.
+        """
+        use = [i for i in range(len(self.frames)) if np.isfinite(self.energies[i]) and self.sizes[i] > 1]
+        if len(use) < _LEAST_FRAMES:
+            return {}
+        elements = sorted({int(z) for index in use for z in self.frames[index].numbers})
+        fractions = np.array([[np.mean(self.frames[index].numbers == z) for z in elements] for index in use])
+        energies: Array = self.energies[use] / self.sizes[use]
+        expected = fractions @ regress(fractions, energies, ridge=1e-9)
+        deep = np.abs(expected) > _DEEP
+        ratio = energies / np.where(deep, expected, np.inf)
+        if not deep.any() or np.median(np.abs(ratio[deep] - 1.0)) > 0.05:
+            return {}
+        found = {
+            unit: [use[k] for k in np.flatnonzero(deep & (np.abs(ratio / factor - 1.0) < 0.05))]
+            for unit, factor in ENERGY_FACTORS.items()
+        }
+        return {unit: frames for unit, frames in found.items() if frames}
+
+    @cached_property
     def trusted(self) -> list[int]:
         """Return the frames that a fit may use: several atoms, finite labels, not on top of each other."""
         chosen = []
+        suspects = {index for frames in self.other_energy_unit.values() for index in frames}
         for index in self.environments:
             has_forces = keys.FORCES in self.frames[index].arrays
             finite = np.isfinite(self.energies[index]) and not (has_forces and self.forces(index) is None)
-            if len(self.frames[index]) > 1 and finite:
+            if len(self.frames[index]) > 1 and finite and index not in suspects:
                 chosen.append(index)
         return chosen
 
@@ -146,6 +174,7 @@ class Context:
             return np.full(len(self.frames), np.nan)
         difference = (self.energies - self.reference.energies()) / np.maximum(self.sizes, 1)
         difference[list(self.isolated)] = np.nan
+        difference[[index for frames in self.other_energy_unit.values() for index in frames]] = np.nan
         return np.asarray(difference)
 
     @cached_property

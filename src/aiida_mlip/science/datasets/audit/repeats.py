@@ -12,7 +12,7 @@ from aiida_mlip.science.datasets.audit.registry import check
 from aiida_mlip.science.datasets.audit.report import Finding, Severity, describe_frames
 from aiida_mlip.science.datasets.canonical import canonical
 from aiida_mlip.science.datasets.fingerprints import find_duplicates
-from aiida_mlip.science.datasets.statistics import is_isolated_atom
+from aiida_mlip.science.isolated_atoms import is_isolated
 
 _SHOWN = 5
 
@@ -115,7 +115,7 @@ def _shared(sets: tuple[tuple[int, ...], ...], context: Context, n: int) -> set[
     """Return the frames of this set that share a set of duplicates with a frame of the other."""
     found: set[int] = set()
     for members in sets:
-        here = [index for index in members if index < n and not is_isolated_atom(context.frames[index])]
+        here = [index for index in members if index < n and not is_isolated(context.frames[index])]
         if len(here) < len(members) and members[-1] >= n:
             found.update(here)
     return found
