@@ -12,6 +12,8 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.eos import EquationOfState
+from scipy.interpolate import CubicHermiteSpline
+from scipy.optimize import minimize_scalar
 
 HERE = Path(__file__).resolve().parent
 
@@ -85,21 +87,25 @@ def elastic_constants(frames: dict[str, Atoms]) -> dict[str, float]:
 def vacancy_formation(frames: dict[str, Atoms]) -> dict[str, float]:
     """Return formation energies [eV] of a vacancy in 16 sites at constant volume, as cut and with breathing neighbours.
 
-    The relaxed value is the minimum of a parabola through three displacements of the eight neighbours, the only freedom
-    that symmetry leaves.
+    The breathing of the eight neighbours is the only relaxation that symmetry leaves. The relaxed value is the minimum
+    of the cubic spline through energies and slopes along it, the slopes from the forces.
     """
     bulk = energy(frames[EQUILIBRIUM])
-    found = {
-        float(name.rsplit("_", 1)[1]): len(atoms) * (energy(atoms) - bulk)
-        for name, atoms in frames.items()
-        if name.startswith("vacancy_16")
+    found = {float(n.rsplit("_", 1)[1]): atoms for n, atoms in frames.items() if n.startswith("vacancy_16")}
+    inward = sorted(found)
+    if len(inward) < 2:
+        return {}
+    first, last = found[inward[0]], found[inward[-1]]
+    direction = (last.positions - first.positions) / (inward[-1] - inward[0])
+    energies = [len(found[u]) * (energy(found[u]) - bulk) for u in inward]
+    slopes = [-float(np.sum(found[u].arrays["REF_forces"] * direction)) for u in inward]
+    spline = CubicHermiteSpline(inward, energies, slopes)
+    relaxed = minimize_scalar(spline, bounds=(inward[0], inward[-1]), method="bounded")
+    return {
+        "vacancy, 16 sites, unrelaxed [eV]": energies[0],
+        "vacancy formation [eV]": float(relaxed.fun),
+        "inward relaxation of its neighbours [Å]": float(relaxed.x),
     }
-    result = {"vacancy, 16 sites, unrelaxed [eV]": found[0.0]} if 0.0 in found else {}
-    if len(found) >= 3:
-        a, b, c = np.polyfit(list(found), list(found.values()), 2)
-        result["vacancy formation [eV]"] = float(c - b**2 / (4.0 * a))
-        result["inward relaxation of the neighbours [Å]"] = float(-b / (2.0 * a))
-    return result
 
 
 def phases(frames: dict[str, Atoms]) -> dict[str, float]:
