@@ -12,7 +12,7 @@ from ase.calculators.emt import EMT
 from aiida_mlip.schema.errors import TaskError
 from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.worker.backends import BACKENDS, backend_of, detect, load_potential
-from aiida_mlip.worker.backends.mace import sha256_of
+from aiida_mlip.worker.backends.mace import bind, sha256_of
 
 
 @pytest.fixture
@@ -140,6 +140,15 @@ class TestMace:
         single = load_potential(foundation, None, dtype="float32").evaluate(frames).energies
         assert single == pytest.approx(double, abs=1e-4)
         assert np.abs(single - double).max() > 0
+
+    def test_large_e0s_cost_no_digits_in_single_precision(self, foundation, bed):
+        """As with pseudopotentials: 2000 eV for each atom, and a cell of 256 atoms."""
+        model = torch.load(foundation, weights_only=False)
+        model.atomic_energies_fn.atomic_energies -= 2000.0
+        atoms = bed.cell(("Cu", "Ni"), 3)
+        cells = [atoms, atoms * (4, 4, 4)]
+        small, large = bind(model, dtype="float32", head=None).evaluate(cells).energies
+        assert large == pytest.approx(64 * small, abs=5e-4)
 
     def test_a_missing_element_is_named(self, foundation):
         with pytest.raises(TaskError, match="H, O, which the model lacks"):

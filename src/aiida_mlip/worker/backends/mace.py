@@ -38,6 +38,9 @@ class MacePotential:
         self.info = info
         self._device = device
         self._dtype = dtype
+        self._e0s = np.zeros(len(chemical_symbols))
+        for symbol, value in info.e0s[info.head].items():
+            self._e0s[chemical_symbols.index(symbol)] = value
 
     def calculator(self) -> Calculator:
         """Return mace's own ASE calculator for the head in use."""
@@ -65,7 +68,7 @@ class MacePotential:
                 out = self.model(batch.to_dict(), compute_force=True, compute_stress=stress, training=False)
                 ends = np.cumsum(np.diff(_array(batch.ptr)).astype(int))
                 size = len(ends)
-                energies[done : done + size] = _array(out["energy"])
+                energies[done : done + size] = self._total(out, frames[done : done + size])
                 forces.extend(np.split(_array(out["forces"]), ends[:-1]))
                 if stress:
                     stresses[done : done + size] = _voigt(_array(out["stress"]))
@@ -82,12 +85,23 @@ class MacePotential:
     def energies(self, frames: Sequence[Atoms], *, batch_size: int = 8) -> FloatArray:
         """Return total energies [eV] only, which is several times cheaper than :meth:`evaluate`."""
         refuse_unknown_elements(frames, self.info.elements, what="the model")
-        parts = []
+        parts: list[FloatArray] = []
         with default_dtype(self._dtype), torch.no_grad():
             for batch in self._batches(frames, batch_size):
                 out = self.model(batch.to_dict(), compute_force=False, training=False)
-                parts.append(_array(out["energy"]))
+                done = sum(len(part) for part in parts)
+                parts.append(self._total(out, frames[done : done + batch.num_graphs]))
         return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _total(self, out: dict[str, Any], frames: Sequence[Atoms]) -> FloatArray:
+        """Return total energies with the sum of E0s in double precision.
+
+        E0s of pseudopotentials are thousands of eV; a sum over a hundred atoms has steps of 0.03 eV in float32.
+        """
+        if "interaction_energy" not in out:
+            return _array(out["energy"])
+        reference = np.array([self._e0s[atoms.numbers].sum() for atoms in frames])
+        return np.add(_array(out["interaction_energy"]), reference, dtype=np.float64)
 
     def _batches(self, frames: Sequence[Atoms], batch_size: int) -> Iterator[Any]:
         """Yield batches of graphs, made when they are needed; labels in the frames are not looked at."""
