@@ -14,7 +14,7 @@ from rich.console import Console
 
 from aiida_mlip.provenance.estimate import time_left
 from aiida_mlip.provenance.progress import last_progress, parse_last, progress_of
-from aiida_mlip.provenance.show import duration, overview, progress_text, table
+from aiida_mlip.provenance.show import clock, duration, overview, progress_text, table
 from aiida_mlip.provenance.status import State, finished_since, running, state_of
 from aiida_mlip.provenance.watch import Changes, watch
 from aiida_mlip.schema.job import PROGRESS_FILE, Progress
@@ -98,7 +98,7 @@ def test_running_work_is_one_tree_with_the_progress_inside(job, tmp_path, graphs
     assert "train_00" in text
     assert "training 10/40" in text
     assert "E 4.2 meV/atom" in text
-    assert "about 7 s" in text
+    assert "~0:07" in text
 
 
 def test_what_ended_is_listed_with_the_message_of_its_exit_code(clean_profile, graphs):
@@ -176,6 +176,11 @@ def test_watching_can_be_limited_in_time(clean_profile, graphs, terminal):
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (200, "3:20"), (7500, "2:05:00")])
+def test_clocks(seconds, text):
+    assert clock(seconds) == text
 
 
 def test_a_metric_nobody_knows_is_printed_as_it_is():

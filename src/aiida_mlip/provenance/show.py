@@ -36,7 +36,7 @@ METRICS: Mapping[str, Metric] = {
 HIDDEN = ("train_loss", "mae_energy", "mae_forces", "mae_stress")
 """Ends of the names of numbers that are left out of the line."""
 
-BAR = 14
+BAR = 12
 
 
 def progress_text(progress: Progress) -> str:
@@ -64,6 +64,13 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {secs:02d} s" if minutes else f"{secs} s"
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as a clock shows it: ``0:41``, ``3:20``, ``2:05:00``."""
+    hours, rest = divmod(max(round(seconds), 0), 3600)
+    minutes, secs = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
 def outcome(state: State) -> str:
@@ -97,8 +104,8 @@ def _rows(grid: Table, state: State, depth: int, done: bool) -> None:
         name,
         _state_text(state),
         _progress(state),
-        Text(duration(state.elapsed), style="dim"),
-        Text(f"about {duration(left)}") if left else Text(""),
+        Text(clock(state.elapsed), style="dim"),
+        Text(f"~{clock(left)}") if left else Text(""),
     )
     for child in state.children:
         _rows(grid, child, depth + 1, done)
@@ -117,7 +124,7 @@ def _progress(state: State) -> RenderableType:
         return Text(state.exit_message, style="red")
     if state.progress is None:
         return Text(state.label, style="dim")
-    line = progress_text(state.progress)
+    line = progress_text(state.progress).replace(" · ", "\n", 1)
     if not state.progress.total:
         return Text(line)
     filled = round(BAR * min(state.progress.step / state.progress.total, 1.0))
