@@ -101,7 +101,8 @@ class MacePotential:
         if "interaction_energy" not in out:
             return _array(out["energy"])
         reference = np.array([self._e0s[atoms.numbers].sum() for atoms in frames])
-        return np.add(_array(out["interaction_energy"]), reference, dtype=np.float64)
+        total: FloatArray = _array(out["interaction_energy"]) + reference
+        return total
 
     def _batches(self, frames: Sequence[Atoms], batch_size: int) -> Iterator[Any]:
         """Yield batches of graphs, made when they are needed; labels in the frames are not looked at."""
