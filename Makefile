@@ -3,6 +3,7 @@
 # TORCH        the torch to install, before anything that depends on it      (default torch==2.13.0)
 # TORCH_INDEX  further package index to take it from. Default: PyTorch's index of CPU builds on a machine without
 #              an NVIDIA driver, where it can be reached; otherwise none, and pip's own configuration decides.
+# JOBS         test processes side by side                                   (default: number of cores)
 # PYTHON       the Python that makes .venv; 3.11 or newer
 
 SHELL := /bin/bash
@@ -17,7 +18,9 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 PROFILE := mlip
 FOUNDATION := mace-omat-0-small
-PYTEST := $(BIN)/python -m pytest
+# One process for each core; the tests of a file share what they computed, so they stay in one process.
+JOBS ?= $(shell nproc)
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # The project's own AiiDA: its configuration and data are in .aiida here, and a user's ~/.aiida is never touched.
 export AIIDA_PATH := $(CURDIR)
