@@ -29,6 +29,8 @@ N_FOLDS = 4
 _ATOMS_PER_FRAME = 24
 _ITERATIONS = 4
 _HUBER = 1.5
+_FAR = 5.0
+_UNRELATED = 0.3
 _RIDGE = 1e-7
 _NO_OFFSET = 1e6
 
@@ -193,8 +195,10 @@ def prepare(
     folds = {index: position % N_FOLDS for position, index in enumerate(generator.permutation(chosen).tolist())}
     names = sorted({groups[index] for index in chosen if index in groups}) if groups else []
     blocks: list[_Block] = []
+    frames_of_blocks: list[int] = []
     n_forces = MAX_FORCE_ROWS // len(chosen) // 3
     for index in chosen:
+        n_before = len(blocks)
         if keys.ENERGY in frames[index].info:
             column = names.index(groups[index]) if groups and index in groups else None
             blocks.append(_energy_block(frames[index], known[index], layout, folds[index], (column, len(names))))
@@ -202,6 +206,7 @@ def prepare(
             n_used = max(1, min(len(frames[index]), _ATOMS_PER_FRAME, n_forces))
             used = generator.choice(len(frames[index]), n_used, replace=False)
             blocks.append(_force_block(frames[index], known[index], layout, folds[index], (used, len(names))))
+        frames_of_blocks += [index] * (len(blocks) - n_before)
     lengths = [len(block.target) for block in blocks]
     return Equations(
         layout=layout,
@@ -212,12 +217,13 @@ def prepare(
         scale=np.repeat([block.scale for block in blocks], lengths),
         fold=np.repeat([block.fold for block in blocks], lengths),
         is_force=np.repeat([block.is_force for block in blocks], lengths),
+        frame=np.repeat(frames_of_blocks, lengths),
     )
 
 
 @dataclass(frozen=True)
 class Equations:
-    """Linear equations: matrix, right side, scale that makes residuals comparable, and fold of each row."""
+    """Linear equations: matrix, right side, scale that makes residuals comparable, fold and frame of each row."""
 
     layout: Layout
     folds: Mapping[int, int]
@@ -227,6 +233,7 @@ class Equations:
     scale: Array
     fold: NDArray[np.int64]
     is_force: NDArray[np.bool_]
+    frame: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -259,10 +266,13 @@ def _force_block(
     return _Block(matrix, atoms.arrays[keys.FORCES][indices].ravel(), 1.0, fold, True)
 
 
-def fit(equations: Equations, *, energy_unit: float = 1.0, shifted: Sequence[str] = ()) -> Surrogate | None:
+def fit(
+    equations: Equations, *, energy_unit: float = 1.0, shifted: Sequence[str] = (), without: Sequence[int] = ()
+) -> Surrogate | None:
     """Return the potential that fits energies and forces, or ``None`` where there are too few.
 
     :param energy_unit: the energies are taken to be in this unit [eV].
+    :param without: frames that are not fitted, though predicted.
     :param shifted: groups whose energies may have an offset, which is then fitted.
     """
     layout = equations.layout
@@ -281,7 +291,8 @@ def fit(equations: Equations, *, energy_unit: float = 1.0, shifted: Sequence[str
         target[energies] -= matrix[energies, atomic] @ composition
     ridge = np.full(len(width), _RIDGE)
     ridge[atomic.stop :] = [_RIDGE if name in shifted else _NO_OFFSET for name in equations.groups]
-    solution, residual, normal = _solve(equations, matrix, target, ridge)
+    used = ~np.isin(equations.frame, np.array(list(without), dtype=np.int64))
+    solution, residual, normal = _solve(equations, matrix, target, ridge, used)
     solution[:, atomic] += composition
     coefficients = solution / width
     offsets = coefficients[:, layout.n_features + len(layout.numbers) :]
@@ -299,6 +310,19 @@ def fit(equations: Equations, *, energy_unit: float = 1.0, shifted: Sequence[str
     )
 
 
+def unrelated_frames(equations: Equations, found: Surrogate) -> list[int]:
+    """Return the frames whose strong forces have nothing to do, or the opposite, with those of the fit."""
+    rows = equations.is_force
+    frames, position = np.unique(equations.frame[rows], return_inverse=True)
+    predicted = np.einsum("rf,rf->r", equations.matrix[rows], found.coefficients[equations.fold[rows]])
+    labelled = equations.target[rows]
+    product = np.bincount(position, labelled * predicted)
+    norms = [np.sqrt(np.bincount(position, values**2)) for values in (labelled, predicted)]
+    strength = norms[0] / np.sqrt(np.bincount(position))
+    cosine = product / np.maximum(norms[0] * norms[1], 1e-12)
+    return [int(index) for index in frames[(cosine < _UNRELATED) & (strength > 3.0 * found.sigma[1])]]
+
+
 def _relative(residual: Array, values: Array) -> float:
     """Return the ratio of the root mean squares without the largest tenth of the residuals."""
     if not len(values) or not values.any():
@@ -311,12 +335,16 @@ def _usual(residual: Array) -> float:
     return max(1.4826 * float(np.median(np.abs(residual))), 1e-6) if len(residual) else 1.0
 
 
-def _solve(equations: Equations, matrix: Array, target: Array, ridge: Array) -> tuple[Array, Array, Array]:
-    """Return solutions without each fold (and with all data, last), cross-validated residuals, normal matrices."""
-    weight, robust = np.ones(len(target)), np.ones(len(target))
-    kinds = [mine for mine in (equations.is_force, ~equations.is_force) if mine.any()]
+def _solve(
+    equations: Equations, matrix: Array, target: Array, ridge: Array, used: NDArray[np.bool_]
+) -> tuple[Array, Array, Array]:
+    """Return solutions without each fold (and, last, with all), cross-validated residuals, normal matrices."""
+    weight, robust = np.zeros(len(target)), np.ones(len(target))
+    kinds = [mine for mine in (equations.is_force & used, ~equations.is_force & used) if mine.any()]
     for mine in kinds:
-        weight[mine] = 1.0 / max(1.4826 * float(np.median(np.abs(target[mine]))), 1e-3)
+        sigma = max(1.4826 * float(np.median(np.abs(target[mine]))), 1e-3)
+        weight[mine] = 1.0 / sigma
+        robust[mine] = 1.0 / np.maximum(np.abs(target[mine]) / (_FAR * sigma), 1.0)
     solution, residual, normal = np.zeros((0, 0)), target, np.zeros((0, 0, 0))
     for _ in range(_ITERATIONS):
         solution, normal = _folds(matrix, target, weight * np.sqrt(robust), equations.fold, ridge)

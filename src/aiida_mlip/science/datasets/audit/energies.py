@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aiida_mlip.science.datasets.audit.context import Context
 from aiida_mlip.science.datasets.audit.offsets import Shift, median_shifts
+from aiida_mlip.science.datasets.audit.reference import ENERGY_FACTORS
 from aiida_mlip.science.datasets.audit.registry import check
 from aiida_mlip.science.datasets.audit.report import Finding, Severity
 from aiida_mlip.science.datasets.robust import correlation, mad, regress
@@ -175,16 +176,13 @@ def _shift_findings(context: Context, shifts: dict[str, Shift]) -> Iterator[Find
         )
 
 
-_ENERGY_UNITS = {"Hartree": 1 / 27.2114, "Rydberg": 1 / 13.6057, "kcal/mol": 23.0605, "kJ/mol": 96.4853}
-
-
 def _unit_ratio(context: Context, frames: list[int]) -> str:
     """Return a sentence on the unit that the ratio of labelled and predicted total energies suggests, or nothing."""
     assert context.reference is not None
     predicted = context.reference.energies()[frames]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.median(context.energies[frames] / predicted))
-    for unit, value in _ENERGY_UNITS.items():
+    for unit, value in ENERGY_FACTORS.items():
         if abs(ratio / value - 1.0) < 0.05:
             return f" The energies are {ratio:.4g} times the expected ones, which is {unit} instead of eV."
     return ""

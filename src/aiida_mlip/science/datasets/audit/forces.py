@@ -130,8 +130,7 @@ def _single_atoms(context: Context, compared: dict[int, _Compared]) -> Iterator[
         outlying = (item.deviation > limit) & (item.deviation > _RELATIVE * item.size)
         if outlying.any() and context.reference is not None:
             atom = int(np.argmax(np.where(outlying, item.deviation, 0.0)))
-            limit *= context.reference.force_novelty(index, atom) ** 2
-            if item.deviation[atom] < limit:
+            if item.deviation[atom] < limit * context.reference.force_novelty(index, atom) ** 2:
                 continue
             severe = item.deviation[atom] > 2.0 * limit
             found[Severity.ERROR if severe else Severity.WARNING].append(index)

@@ -15,11 +15,12 @@ from aiida_mlip.science.datasets.audit.offsets import Shift, fitted_shifts
 from aiida_mlip.science.datasets.baseline import Baseline
 from aiida_mlip.science.datasets.environments import Environments
 from aiida_mlip.science.datasets.robust import regress
-from aiida_mlip.science.datasets.surrogate import Equations, Prediction, Surrogate, fit
+from aiida_mlip.science.datasets.surrogate import Equations, Prediction, Surrogate, fit, unrelated_frames
 
 Array = NDArray[np.float64]
 
 _SAMPLE = 30
+_FEW, _MOST = 0.02, 0.4
 
 UNIT_HYPOTHESES: Mapping[str, float] = {
     "energies and forces are consistent": 1.0,
@@ -35,6 +36,16 @@ UNIT_HYPOTHESES: Mapping[str, float] = {
     "forces are in kJ/mol/angstrom": 96.4853,
 }
 """What could be wrong -> the factor that makes the energies fit the forces."""
+
+
+ENERGY_FACTORS: Mapping[str, float] = {
+    "Hartree": 1 / 27.2114,
+    "Rydberg": 1 / 13.6057,
+    "kcal/mol": 23.0605,
+    "kJ/mol": 96.4853,
+    "meV": 1e3,
+}
+"""What the labels have -> labelled over true energy."""
 
 
 class Reference(ABC):
@@ -109,6 +120,17 @@ class PotentialReference(Reference):
         return found if np.isfinite(found).all() else None
 
 
+def _fit_most(equations: Equations) -> Surrogate | None:
+    """Return the fit, without frames whose forces contradict it, if they are neither few nor most."""
+    first = fit(equations)
+    if first is None:
+        return None
+    unrelated = unrelated_frames(equations, first)
+    if not _FEW < len(unrelated) / len(equations.folds) < _MOST:
+        return first
+    return fit(equations, without=unrelated) or first
+
+
 class FitReference(Reference):
     """The fit to the data's own energies and forces.
 
@@ -148,7 +170,7 @@ class FitReference(Reference):
     def _best_unit(self, equations: Equations) -> tuple[str, Surrogate | None]:
         """Return which hypothesis on the units fits best, and its fit; units are doubted only where they do not fit."""
         names = list(UNIT_HYPOTHESES)
-        first = fit(equations)
+        first = _fit_most(equations)
         if first is None or not equations.is_force.any() or equations.is_force.all():
             return names[0], first
         self.errors[names[0]] = first.energy_error

@@ -13,7 +13,6 @@ from aiida_mlip.science.datasets.audit.context import Context
 from aiida_mlip.science.datasets.audit.registry import check
 from aiida_mlip.science.datasets.audit.report import Finding, Severity
 from aiida_mlip.science.datasets.audit.work import strain_work
-from aiida_mlip.science.datasets.robust import mad
 
 Array = NDArray[np.float64]
 
@@ -34,7 +33,8 @@ HYPOTHESES: Mapping[str, Callable[[Array], Array]] = {
 """What a label is -> labelled over true stress, given volumes [Å^3]."""
 
 _AGREE, _DISAGREE, _APART = 0.45, 0.7, 0.35
-_FRAME_AGREE, _FRAME_DISAGREE = 0.3, 0.85
+_FRAME_AGREE, _FRAME_DISAGREE = 0.55, 0.85
+_FRAME_RATIO = 2.5
 _VOLUME_SPREAD = 0.03
 _MINIMUM = 1e-3
 
@@ -101,7 +101,8 @@ def _evidence(context: Context, members: list[int]) -> Iterator[tuple[_Evidence,
         found = _against_reference(context, members)
         if len(found.frames) >= context.settings.min_group:
             yield found, f"the stress of {context.reference.name}"
-    pairs = strain_work(context, members)
+    consistent = context.fit is None or context.fit.scale == 1.0
+    pairs = strain_work(context, members) if consistent else []
     if len(pairs) >= context.settings.min_group:
         yield (
             _Evidence(
@@ -112,7 +113,7 @@ def _evidence(context: Context, members: list[int]) -> Iterator[tuple[_Evidence,
             ),
             "the change of energy between strained cells of the same structure",
         )
-    if context.fit is not None and context.fit.scale == 1.0:
+    if context.fit is not None and consistent:
         found = _against_reference(context, members, own_fit=True)
         if len(found.frames) >= context.settings.min_group:
             yield found, f"the stress of {context.fit.name}"
@@ -188,12 +189,12 @@ def _single_frames(context: Context, members: list[int]) -> Iterator[Finding]:
         return
     single = [rows.part([k]) for k in range(n)]
     right = np.array([one.disagreement("right") for one in single])
-    strength = np.linalg.norm(rows.expected, axis=1)
-    noise = 3.0 * mad(np.linalg.norm((rows.labelled - rows.expected)[right < 0.5], axis=1))
+    error = np.linalg.norm(rows.labelled - rows.expected, axis=1)
+    usual = float(np.median(error[right < 0.5])) if (right < 0.5).any() else np.inf
     if np.mean(right < 0.5) < 0.5:
         return
     by_verdict: dict[str, list[int]] = {}
-    for k in np.flatnonzero((right > _FRAME_DISAGREE) & (strength > max(noise, 0.01))):
+    for k in np.flatnonzero((right > _FRAME_DISAGREE) & (error > _FRAME_RATIO * usual)):
         scores = {name: single[k].disagreement(name) for name in HYPOTHESES}
         best = min(scores, key=lambda name: scores[name])
         if scores[best] < _FRAME_AGREE:

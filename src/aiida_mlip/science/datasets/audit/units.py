@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mlip.science.datasets.audit.context import Context
-from aiida_mlip.science.datasets.audit.reference import UNIT_HYPOTHESES, Reference
+from aiida_mlip.science.datasets.audit.reference import ENERGY_FACTORS, UNIT_HYPOTHESES, Reference
 from aiida_mlip.science.datasets.audit.registry import check
 from aiida_mlip.science.datasets.audit.report import Finding, Severity
 from aiida_mlip.science.datasets.robust import correlation, regress
@@ -25,15 +25,6 @@ FORCE_FACTORS: Mapping[str, float] = {
     "meV/Å": 1e3,
 }
 """What the labels have -> labelled over true force."""
-
-ENERGY_FACTORS: Mapping[str, float] = {
-    "Hartree": 1 / 27.2114,
-    "Rydberg": 1 / 13.6057,
-    "kcal/mol": 23.0605,
-    "kJ/mol": 96.4853,
-    "meV": 1e3,
-}
-"""What the labels have -> labelled over true energy."""
 
 _FRAMES = 40
 
@@ -52,6 +43,15 @@ def units(context: Context) -> Iterator[Finding]:
             f"{usual:.0%} of the energy differences unexplained, and {right:.0%} if {fit.unit} (a factor of "
             f"{fit.scale:.4g}).",
             remedy="Import again with --energy-unit, --forces-unit, or correct the sign.",
+        )
+    for unit, suspects in context.other_energy_unit.items():
+        yield Finding(
+            check="units",
+            severity=Severity.ERROR,
+            frames=tuple(suspects),
+            message=f"Energies of {len(suspects)} frames are {ENERGY_FACTORS[unit]:.4g} times what their composition "
+            f"has in the other frames, which is {unit} instead of eV.",
+            remedy="Import these frames again with --energy-unit.",
         )
     if context.reference is None:
         context.skip("units", "no baseline, and too few frames or too many elements for a fit to the set")
@@ -75,22 +75,25 @@ def units(context: Context) -> Iterator[Finding]:
 
 def _force_factor(context: Context, reference: Reference, members: list[int]) -> str | None:
     """Return what is wrong with the forces of some frames, ``None`` where nothing is or they cannot be judged."""
-    labelled, predicted = [], []
-    for index in [i for i in context.sample if i in set(members)][:_FRAMES]:
+    y, x = _labelled_and_predicted(context, reference, members)
+    if len(y) < 12 or np.sqrt(np.mean(x**2)) < 0.02:
+        return None
+    near = np.abs(y) <= np.quantile(np.abs(y), 0.98)
+    if abs(correlation(x[near], y[near])) < context.settings.min_correlation:
+        return None
+    slope = float(regress(x[:, None], y)[0])
+    return matching(slope, FORCE_FACTORS, context.settings.slope_tolerance)
+
+
+def _labelled_and_predicted(context: Context, reference: Reference, members: list[int]) -> tuple[Array, Array]:
+    labelled, predicted = [np.zeros(0)], [np.zeros(0)]
+    chosen = set(members)
+    for index in [i for i in context.sample if i in chosen][:_FRAMES]:
         one, other = context.forces(index), reference.forces(index)
         if one is not None and other is not None and len(one) > 1:
             labelled.append(one.ravel())
             predicted.append(other.ravel())
-    if not labelled:
-        return None
-    y, x = np.concatenate(labelled), np.concatenate(predicted)
-    if np.sqrt(np.mean(x**2)) < 0.02 or len(y) < 12:
-        return None
-    slope = float(regress(x[:, None], y)[0])
-    near = np.abs(y) <= np.quantile(np.abs(y), 0.98)
-    if abs(correlation(x[near], y[near])) < context.settings.min_correlation:
-        return None
-    return matching(slope, FORCE_FACTORS, context.settings.slope_tolerance)
+    return np.concatenate(labelled), np.concatenate(predicted)
 
 
 def _energies(context: Context) -> Iterator[Finding]:
@@ -130,4 +133,7 @@ def matching(slope: float, factors: Mapping[str, float], tolerance: float) -> st
         name: abs(np.log(abs(slope / value))) for name, value in factors.items() if np.sign(value) == np.sign(slope)
     }
     best = min(distances, key=lambda name: distances[name], default=None)
-    return best if best is not None and distances[best] < tolerance else None
+    if best is None:
+        return None
+    wide = 2.0 if factors[best] == -1.0 else 1.0  # no other factor is near, and a wrong sign disturbs the fit itself
+    return best if distances[best] < wide * tolerance else None
