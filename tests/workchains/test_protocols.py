@@ -2,6 +2,7 @@ import copy
 
 import pytest
 
+from aiida_mlip.schema.finetuning import AuditOptions, SplitSettings
 from aiida_mlip.schema.training import TrainSettings
 from aiida_mlip.workchains.protocols import available, protocol_inputs
 
@@ -33,6 +34,14 @@ def test_overrides_are_merged_and_left_as_they_were() -> None:
 def test_another_kind_replaces_the_whole_strategy() -> None:
     inputs = protocol_inputs("finetune", "fast", {"training": {"strategy": {"kind": "lora", "rank": 2}}})
     assert inputs["training"]["strategy"] == {"kind": "lora", "rank": 2}
+
+
+def test_limits_of_the_audit_and_groups_of_the_split_can_be_changed() -> None:
+    overrides = {"audit": {"settings": {"require_forces": False}}, "split": {"by_group": False}}
+    inputs = protocol_inputs("finetune", "fast", overrides)
+    assert not AuditOptions(**inputs["audit"]).settings.require_forces
+    assert not SplitSettings(**inputs["split"]).by_group
+    assert set(inputs["split"]) == set(SplitSettings.model_fields)
 
 
 @pytest.mark.parametrize(
