@@ -32,6 +32,8 @@ def test_a_dry_run_checks_the_inputs_and_submits_nothing(launch) -> None:
     result = launch(overrides={"training": {"strategy": {"kind": "lora", "rank": 2}}})
     assert result.exit_code == 0, result.output
     assert "nothing was submitted" in result.output
+    assert "'rank': 2" in result.output
+    assert "copper-nickel" in result.output
     assert QueryBuilder().append(ProcessNode).count() == 0
 
 

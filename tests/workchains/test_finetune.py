@@ -183,6 +183,18 @@ def test_sets_that_cannot_be_trained_on_end_it_before_anything_is_spent(launch, 
     assert not [child for child in node.called if isinstance(child, orm.CalcJobNode)]
 
 
+def test_a_data_set_that_cannot_be_split_ends_it_with_what_to_do(launch, emt_frames) -> None:
+    from aiida_mlip.data.dataset import DatasetData
+
+    frames = emt_frames(12, seed=13)
+    for atoms in frames:
+        atoms.info[keys.GROUP] = "one trajectory"
+    node = launch({"audit": {"strict": False}}, data=DatasetData(frames).store())
+    assert node.exit_status == 202
+    assert "the valid set would be empty" in node.exit_message
+    assert "by_group" in node.exit_message
+
+
 @pytest.mark.slow
 def test_a_potential_worse_than_its_baseline_is_returned_with_a_warning(launch) -> None:
     tiny = {"energy": 1e-9, "forces": 1e-9, "stress": 1e-9}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def finetune(file: Path, dry_run: bool, follow: bool) -> None:
     if problem:
         raise click.ClickException(problem)
     if dry_run:
-        console.print(Pretty(builder._inputs(prune=True), expand_all=True))
+        console.print(Pretty(_readable(builder._inputs(prune=True)), expand_all=True))
         click.echo("The inputs are valid; nothing was submitted.")
         return
     node = submit(builder)
@@ -67,6 +68,20 @@ def finetune(file: Path, dry_run: bool, follow: bool) -> None:
         watch(node, console)
         print_summary(node, console)
         click.echo(f"[{node.exit_status}] {node.exit_message or 'finished'}. Next: aiida-mlip report {node.pk}")
+
+
+def _readable(inputs: Any) -> Any:
+    """Return inputs with the values of settings instead of their nodes, and one line for each other node."""
+    from aiida.orm import BaseType, Data
+    from aiida.orm import Dict as DictNode
+
+    if isinstance(inputs, DictNode):
+        return inputs.get_dict()
+    if isinstance(inputs, BaseType):
+        return inputs.value
+    if isinstance(inputs, Data):
+        return f"{type(inputs).__name__}<{inputs.pk}> {inputs.label}"
+    return {name: _readable(value) for name, value in inputs.items()} if isinstance(inputs, Mapping) else inputs
 
 
 def _finetune_builder(described: FinetuneFile) -> ProcessBuilder:

@@ -14,6 +14,7 @@ from aiida_mlip.calculations.evaluate import EvaluateCalculation
 from aiida_mlip.calculations.property import PropertyCalculation
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.forgetting import forgetting_frames
 from aiida_mlip.workchains.finetune_inputs import default_dict, finetune_builder, set_problems, validate_finetune
 from aiida_mlip.workchains.train_base import TrainBaseWorkChain
@@ -117,16 +118,20 @@ class FinetuneWorkChain(WorkChain):
         """Return whether the data set is to be split here."""
         return "dataset" in self.inputs
 
-    def split(self) -> None:
+    def split(self) -> Any:
         """Split the data set by configuration type; groups and near-duplicates stay together."""
-        parts = dataset_functions.split_dataset(
-            self.inputs.dataset, self.inputs.split, metadata={"call_link_label": "split"}
-        )
+        try:
+            parts = dataset_functions.split_dataset(
+                self.inputs.dataset, self.inputs.split, metadata={"call_link_label": "split"}
+            )
+        except DatasetError as error:
+            return self.exit_codes.ERROR_SETS.format(reasons=str(error))
         self.ctx.split_report = parts.pop("report")
         for warning in self.ctx.split_report["warnings"]:
             self.report(f"split: {warning}")
         self.ctx.sets = AttributeDict(parts)
         self.report(f"split into {', '.join(f'{name}: {len(part)}' for name, part in self.ctx.sets.items())}")
+        return None
 
     def audit(self) -> Any:
         """Look for what is wrong in the data before anything is spent on them."""
