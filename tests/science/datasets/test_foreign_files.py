@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ase
 import ase.io
 import numpy as np
 import pytest
@@ -68,3 +69,23 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     assert found.info[keys.ENERGY] == expected.info[keys.ENERGY] == -5.5
     np.testing.assert_array_equal(found.arrays[keys.FORCES], expected.arrays[keys.FORCES])
     np.testing.assert_array_equal(found.info[keys.STRESS], expected.info[keys.STRESS])
+
+
+@pytest.fixture
+def outcar() -> Path:
+    """One ionic step of VASP 5.3.3, from ASE's own test data."""
+    path = Path(ase.__file__).parent / "test" / "testdata" / "vasp" / "OUTCAR_example_1"
+    if not path.exists():
+        pytest.skip("this ASE was installed without its test data")
+    return path
+
+
+@pytest.mark.parametrize("name", ["OUTCAR", "relax_OUTCAR", "run1.outcar", "vasp.log"])
+def test_an_outcar_is_recognised_and_read_without_its_neighbours(tmp_path: Path, outcar: Path, name: str) -> None:
+    (tmp_path / "CONTCAR").write_text("written half when the job was killed\n 1.0\n 2.5")
+    (tmp_path / name).write_bytes(outcar.read_bytes())
+    (atoms,) = read_labelled(tmp_path / name)
+    lines = outcar.read_text().splitlines()
+    free = [float(line.split()[-2]) for line in lines if "free  energy   TOTEN" in line]
+    assert atoms.info[keys.ENERGY] == free[-1]
+    assert atoms.arrays[keys.FORCES].shape == (len(atoms), 3)

@@ -83,13 +83,24 @@ def _read_db(path: Path, text_keys: frozenset[str]) -> Iterator[Atoms]:
             yield atoms
 
 
-def _ase_reader(name: str) -> Reader:
+def _outcar_frames(path: Path) -> Iterator[Atoms]:
+    """Yield the ionic steps of an OUTCAR; unlike ``ase.io``, without reading a CONTCAR or POSCAR beside it."""
+    from ase.io.vasp_parsers.vasp_outcar_parsers import OutcarHeaderParser, outcarchunks  # noqa: PLC0415
+
+    with open_with_compression(str(path), "r") as handle:
+        for chunk in outcarchunks(handle, header_parser=OutcarHeaderParser(workdir=None)):
+            yield chunk.build()
+
+
+def _ase_reader(name: str, frames: Callable[[Path], Iterator[Atoms]] | None = None) -> Reader:
+    """Return a reader that says in words what ASE cannot read; ``frames`` where ``ase.io.iread`` is not to be used."""
+
     def read(path: Path, text_keys: frozenset[str]) -> Iterator[Atoms]:
         del text_keys
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                yield from ase.io.iread(str(path), index=":", format=name)
+                yield from frames(path) if frames else ase.io.iread(str(path), index=":", format=name)
         except DatasetError:
             raise
         except Exception as error:
@@ -101,16 +112,16 @@ def _ase_reader(name: str) -> Reader:
     return read
 
 
-def _begins(*names: str) -> Callable[[str, bytes], bool]:
-    return lambda name, _: any(name.startswith(start) for start in names)
-
-
 def _ends(*suffixes: str) -> Callable[[str, bytes], bool]:
     return lambda name, _: name.endswith(suffixes)
 
 
 def _contains(pattern: bytes) -> Callable[[str, bytes], bool]:
     return lambda _, head: re.search(pattern, head) is not None
+
+
+def _is_outcar(name: str, head: bytes) -> bool:
+    return "outcar" in name or re.match(rb"\s*vasp\.\d", head) is not None
 
 
 def _is_xyz(name: str, head: bytes) -> bool:
@@ -123,7 +134,7 @@ FORMATS = {
         Format("qe-xml", "Quantum ESPRESSO data-file-schema.xml", read_qe_xml, _contains(rb"<(qes:)?espresso\b")),
         Format("vasp-xml", "VASP vasprun.xml", _ase_reader("vasp-xml"), _contains(rb"<modeling>")),
         Format("espresso-out", "pw.x output text", _ase_reader("espresso-out"), _contains(rb"Program PWSCF")),
-        Format("vasp-out", "VASP OUTCAR", _ase_reader("vasp-out"), _begins("outcar")),
+        Format("vasp-out", "VASP OUTCAR", _ase_reader("vasp-out", _outcar_frames), _is_outcar),
         Format("traj", "ASE trajectory", _ase_reader("traj"), _ends(".traj")),
         Format("db", "ASE database", _read_db, _ends(".db"), by_calculator=False),
         Format("extxyz", "extended XYZ", _read_xyz, _is_xyz, by_calculator=False),
