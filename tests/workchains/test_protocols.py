@@ -27,7 +27,7 @@ def test_overrides_are_merged_and_left_as_they_were() -> None:
     inputs = protocol_inputs("finetune", "fast", overrides)
     inputs["training"]["extra"]["amsgrad"] = False
     assert inputs["training"]["loss"]["forces_weight"] == 7.0
-    assert inputs["training"]["loss"]["energy_weight"] == 1.0
+    assert inputs["training"]["loss"]["energy_weight"] == 40.0
     assert overrides == before
 
 

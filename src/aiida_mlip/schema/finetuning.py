@@ -68,7 +68,10 @@ class AcceptSettings(StrictModel):
     """
 
     on_set: Literal["training", "validation", "test"] = "test"
-    max_ratio: Limits = Limits(energy=1.0, forces=1.0, stress=1.0)
+    max_ratio: Limits = Field(
+        default=Limits(energy=1.02, forces=1.02, stress=1.02),
+        description="a change of 2 % is within what another seed gives",
+    )
     floor: Limits = Field(
         default=Limits(energy=0.002, forces=0.02, stress=0.002),
         description="energy [eV/atom], forces [eV/Å], stress [eV/Å^3]",
