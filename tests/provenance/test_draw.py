@@ -6,6 +6,7 @@ import shutil
 from xml.etree import ElementTree
 
 import pytest
+from aiida import orm
 
 from aiida_mlip.provenance import draw as drawing
 from aiida_mlip.provenance.ancestry import ancestry
@@ -85,3 +86,23 @@ def test_a_single_box_is_drawn():
 
 def test_the_kinds_of_boxes_have_distinct_colours():
     assert len({line for _, line in drawing.COLOURS.values()}) == len(drawing.COLOURS)
+
+
+def test_a_calculation_that_only_gave_a_folder_stays_connected(aiida_profile, graphs):
+    """An scf that was restarted from the folder of another one: the folder is drawn, so that nothing hangs loose."""
+    kind = "aiida.calculations:quantumespresso.pw"
+    first = graphs.start(orm.CalcJobNode, "PwCalculation", kind=kind)
+    folder = orm.RemoteData("/scratch/x", computer=orm.Computer("here", "localhost", transport_type="core.local",
+                                                               scheduler_type="core.direct").store())  # fmt: skip
+    graphs.end(first, {"remote_folder": folder})
+    second = graphs.start(orm.CalcJobNode, "PwCalculation", {"parent_folder": folder}, kind=kind)
+    output = orm.Dict({"energy": -1.0})
+    graphs.end(second, {"output_parameters": output})
+    condensed = visible(ancestry(output))
+    assert [group.row.class_name for group in condensed.groups] == [
+        "Dict",
+        "PwCalculation",
+        "RemoteData",
+        "PwCalculation",
+    ]
+    assert [(edge.source, edge.target) for edge in condensed.edges] == [(1, 0), (2, 1), (3, 2)]

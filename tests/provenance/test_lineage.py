@@ -155,7 +155,13 @@ def test_the_order_of_nodes_respects_every_link(made):
 
 @pytest.mark.parametrize(
     ("label", "expected"),
-    [("structures__pw_012", "structures__pw"), ("training_set", "training_set"), ("12", "12"), ("c_1a2b3c4d5e", "c")],
+    [
+        ("structures__pw_012", "structures__pw"),
+        ("training_set", "training_set"),
+        ("12", "12"),
+        ("c_1a2b3c4d5e", "c"),
+        ("pw_0012__structure", "pw__structure"),
+    ],
 )
 def test_counters_and_hashes_are_left_out_of_link_labels(label, expected):
     assert plain(label) == expected

@@ -118,7 +118,7 @@ def _edges(graph: Ancestry, index_of: dict[int, int]) -> tuple[GroupEdge, ...]:
 
 def plain(label: str) -> str:
     """Return a link label without counters and hashes: ``frames__pw_0012`` -> ``frames__pw``."""
-    return _COUNTER.sub("", label).rstrip("_") or label
+    return re.sub(r"_{2,}", "__", _COUNTER.sub("", label)).rstrip("_") or label
 
 
 def towards_ancestors(graph: Ancestry) -> Sequence[int]:

@@ -58,13 +58,11 @@ def draw(graph: Ancestry, path: Path, *, settings: bool = False) -> Path:
 
 
 def visible(graph: Ancestry, *, settings: bool = False) -> Condensed:
-    """Return the groups that are drawn: without codes, folders and, unless asked, dictionaries and numbers."""
+    """Return the groups that are drawn: all that was computed, and what was given but for codes and settings."""
 
     def keep(row: Row) -> bool:
-        return not row.is_code and "remote" not in row.node_type and (settings or not row.is_settings or _made(row))
-
-    def _made(row: Row) -> bool:
-        return row.pk in graph.parents
+        made = row.pk in graph.parents
+        return made or not (row.is_code or "remote" in row.node_type or (row.is_settings and not settings))
 
     return condense(graph, keep=keep)
 

@@ -27,7 +27,7 @@ def collect(subject: Subject) -> Content:
         "rows": rows,
         "longest": max((row["seconds"] or 0.0) for row in rows) or 1.0,
         "total": state.elapsed,
-        "busy": sum(row["seconds"] or 0.0 for row in rows),
+        "busy": sum(row["seconds"] or 0.0 for row in rows if not row["cached"]),
         "versions": _merged(by_job.values()),
         "aiida": dict(subject.node.base.attributes.get("version", {}) or {}),
     }
@@ -48,6 +48,7 @@ def _row(job: orm.CalcJobNode, labels: Mapping[int, str], parents: Mapping[int, 
         "seconds": timings.get("total"),
         "stages": stages[:STAGES_SHOWN],
         "exit_status": job.exit_status,
+        "cached": job.base.caching.is_created_from_cache,
     }
 
 
