@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from aiida import orm
+from aiida.common.log import override_log_level
 from aiida.engine import submit
 from aiida.tools.archive import import_archive
 from rich.console import Console
@@ -29,7 +30,7 @@ from aiida_mlip.workchains.finetune import FinetuneWorkChain
 
 HERE = Path(__file__).parent
 ARCHIVE = HERE / "data" / "tungsten.aiida"
-DATASET_LABEL = "tungsten"
+DATASET_LABEL = "tungsten, PBE, pw.x"
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "naive": {"kind": "naive"},
@@ -50,8 +51,10 @@ def tungsten_dataset() -> DatasetData:
     """Return the labelled tungsten cells; the archive brings every pw.x calculation behind them into the profile."""
     query = orm.QueryBuilder().append(DatasetData, filters={"label": DATASET_LABEL})
     if not query.count():
-        import_archive(ARCHIVE)
-    return orm.QueryBuilder().append(DatasetData, filters={"label": DATASET_LABEL}).first(flat=True)
+        print(f"Importing {ARCHIVE.name}: the labels and the calculations that made them ...", flush=True)
+        with override_log_level("WARNING"):
+            import_archive(ARCHIVE)
+    return query.first(flat=True)
 
 
 def foundation(name: str) -> PotentialData:
