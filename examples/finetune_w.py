@@ -41,7 +41,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 }
 
 PROPERTIES = {
-    "eos": {"element": "W"},
+    "eos": {"element": "W", "phases": ["fcc", "A15"]},
     "elastic": {"element": "W"},
     "vacancy": {"element": "W", "sizes": [3]},
 }
