@@ -16,6 +16,7 @@ from aiida.common import LinkType
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.orm.nodes.process.process import ProcessState
+from aiida.orm.utils.serialize import deserialize_unsafe, serialize
 from ase import Atoms
 
 from aiida_mlip.calculations import train_settings
@@ -288,6 +289,18 @@ def test_repairs_last_over_slices(start: Any, finish: Any) -> None:
     chain.start_slice()
     assert chain.ctx.inputs.settings["batch_size"] == 2
     assert chain.ctx.inputs.settings["max_epochs"] == 8
+
+
+def test_the_daemon_can_save_and_load_it_between_two_jobs(start: Any, finish: Any) -> None:
+    chain = start(early_stopping={"slice_epochs": 4, "patience": 1})
+    for data in (chain.ctx.inputs.potential, chain.ctx.inputs.training_set, chain.ctx.inputs.validation_set):
+        data.store()
+    node = finish(chain, "ERROR_WALLTIME_WITH_CHECKPOINT", epochs=3)
+    chain.inspect_process()
+    loaded = deserialize_unsafe(serialize(chain.ctx))
+    assert loaded.inputs.restart_folder.uuid == node.outputs.remote_folder.uuid
+    assert [job.uuid for job in loaded.jobs] == [node.uuid]
+    assert loaded.inputs.metadata.computer.uuid == node.computer.uuid
 
 
 def test_wrong_inputs_are_refused_before_anything_starts(start: Any) -> None:
