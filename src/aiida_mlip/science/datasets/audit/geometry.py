@@ -13,7 +13,9 @@ from aiida_mlip.science.datasets.audit.registry import check
 from aiida_mlip.science.datasets.audit.report import Finding, Severity
 
 _GAP = 2.5
-_BOHR_RATIO = (1.6, 2.3)
+_BOHR_RATIO = (1.35, 2.3)
+_BOHR_LEAST = 1.2
+"""Of the closest contact, over the sum of covalent radii: thermal cells have 0.75 to 1.1, 1.89 times that in bohr."""
 
 
 @check("cell")
@@ -92,7 +94,7 @@ def _lengths(tight: dict[int, tuple[float, float, int, int]]) -> Iterator[Findin
     """Yield a finding where nearly all frames have contacts that are too long by the factor of Å to bohr."""
     ratios = np.array([ratio for ratio, *_ in tight.values()])
     low, high = _BOHR_RATIO
-    if len(ratios) < 3 or not low < np.median(ratios) < high or np.quantile(ratios, 0.1) < 1.35:
+    if len(ratios) < 3 or not low < np.median(ratios) < high or np.quantile(ratios, 0.1) < _BOHR_LEAST:
         return
     yield Finding(
         check="close_atoms",

@@ -54,10 +54,10 @@ def _listed(context: Context, by_element: dict[int, list[int]], elements: set[in
         check="isolated_atoms",
         severity=Severity.INFO,
         frames=tuple(sorted(context.isolated)),
-        message=f"Isolated atoms: {shown}. mace takes these energies for the E0s, whatever E0s were asked for."
-        + (f" There is none for {', '.join(without)}." if without else ""),
-        remedy="Keep them if they were computed as the rest (spin polarised, same pseudopotentials); they always stay "
-        "in the training set. Else remove them and choose an E0 policy.",
+        message=f"Isolated atoms: {shown}. They are the E0s of a training with e0_policy = 'isolated_atoms', and are "
+        "left out of any other." + (f" There is none for {', '.join(without)}." if without else ""),
+        remedy="Use that policy if they were computed as the rest (same pseudopotentials, spin polarised) and for "
+        "every element; else 'estimated'. The split keeps them in the training set.",
     )
 
 
