@@ -138,14 +138,21 @@ def prove_weights(proof: Proof, initial: Any, final: Any, settings: TrainSetting
     found = {name.split(".")[0] for name in changed}
     proof.add("parts of the model that were trained", sorted(asked), sorted(asked & found))
     if isinstance(settings.strategy, Lora):
-        rank = max((_rank(final.get_parameter(n) - before[n]) for n in names if before[n].dim() == 2), default=0)
+        rounding = torch.finfo(getattr(torch, settings.dtype)).eps
+        matrices = [name for name in names if before[name].dim() == 2]
+        rank = max((update_rank(before[n], final.get_parameter(n), rounding) for n in matrices), default=0)
         proof.add("rank of the largest LoRA update", settings.strategy.rank, rank, holds=rank <= settings.strategy.rank)
 
 
-def _rank(difference: Any) -> int:
-    values = torch.linalg.svdvals(difference.detach().double())
-    # what rounding of the merged weights leaves is far below the update itself
-    return int((values > 1e-4 * values.max()).sum()) if values.max() > 0 else 0
+def update_rank(before: Any, after: Any, rounding: float) -> int:
+    """Return the rank of the change of a matrix, as far as it shows above the rounding of the merged weights.
+
+    :param rounding: relative; an error of at most this on each element has no larger singular value than this times
+        the Frobenius norm of the matrix. Updates of few steps in single precision are hardly larger.
+    """
+    values = torch.linalg.svdvals(after.detach().double() - before.detach().double())
+    least = max(1e-4 * float(values.max()), rounding * float(before.detach().double().norm()))
+    return int((values > least).sum())
 
 
 def prove_model(
