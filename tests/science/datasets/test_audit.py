@@ -14,6 +14,7 @@ from ase.calculators.emt import EMT
 from aiida_mlip.science import keys
 from aiida_mlip.science.datasets.audit import CHECKS, AuditReport, AuditSettings, Baseline, Severity, audit
 from aiida_mlip.science.datasets.errors import DatasetError
+from aiida_mlip.science.datasets.reading import read_labelled
 
 _SPEC = importlib.util.spec_from_file_location("defects", Path(__file__).with_name("defects.py"))
 assert _SPEC is not None
@@ -184,3 +185,10 @@ def test_wrong_arguments_are_refused(clean):
         audit(clean, only=["typos"])
     with pytest.raises(DatasetError, match=r"baseline\.energies"):
         audit(clean, baseline=Baseline(np.zeros(3)))
+
+
+def test_the_tungsten_data_of_the_examples_have_no_errors():
+    path = Path(__file__).parents[3] / "examples" / "data" / "tungsten.xyz"
+    report = audit(list(read_labelled(path)))
+    assert report.errors == ()
+    assert report.not_judged.keys() == {"leakage"}

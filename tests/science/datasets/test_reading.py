@@ -251,7 +251,8 @@ def vasprun(path: Path) -> Path:
     atoms = "<rc><c>Al</c><c>1</c></rc>" * 2
     path.write_text(
         '<?xml version="1.0" encoding="ISO-8859-1"?><modeling>'
-        '<incar></incar><kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray>'
+        '<incar></incar><kpoints><varray name="kpointlist"><v>0 0 0</v></varray>'
+        '<varray name="weights"><v>1</v></varray>'
         '</kpoints><parameters><separator name="grids"><i name="NGX">1</i></separator></parameters>'
         f'<atominfo><atoms>2</atoms><types>1</types><array name="atoms"><set>{atoms}</set></array></atominfo>'
         f'<structure name="initialpos">{structure}</structure><calculation><scstep><energy>{energies}</energy></scstep>'

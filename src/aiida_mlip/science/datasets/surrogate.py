@@ -31,6 +31,8 @@ _ITERATIONS = 4
 _HUBER = 1.5
 _FAR = 5.0
 _UNRELATED = 0.3
+_WEAK = 0.02
+_LEAST_SIGMA = 0.02
 _RIDGE = 1e-7
 _NO_OFFSET = 1e6
 
@@ -303,7 +305,10 @@ def fit(
         folds=equations.folds,
         force_error=_relative(residual[equations.is_force], target[equations.is_force]),
         energy_error=_relative(residual[energies], target[energies]),
-        sigma=(_usual(residual[energies]), _usual(residual[equations.is_force])),
+        sigma=(
+            _usual(residual[energies]),
+            _usual(_telling(residual[equations.is_force], target[equations.is_force])),
+        ),
         width=width,
         normal=normal,
         energy_deviation=float(np.mean(np.abs(residual[energies]))) if energies.any() else 0.0,
@@ -335,22 +340,28 @@ def _usual(residual: Array) -> float:
     return max(1.4826 * float(np.median(np.abs(residual))), 1e-6) if len(residual) else 1.0
 
 
+def _telling(values: Array, labels: Array) -> Array:
+    """Return the values whose labels are not nearly zero: forces that vanish by symmetry say nothing on the fit."""
+    strong = np.abs(labels) > _WEAK
+    return values[strong] if strong.sum() >= 10 else values
+
+
 def _solve(
     equations: Equations, matrix: Array, target: Array, ridge: Array, used: NDArray[np.bool_]
 ) -> tuple[Array, Array, Array]:
     """Return solutions without each fold (and, last, with all), cross-validated residuals, normal matrices."""
     weight, robust = np.zeros(len(target)), np.ones(len(target))
     kinds = [mine for mine in (equations.is_force & used, ~equations.is_force & used) if mine.any()]
-    for mine in kinds:
-        sigma = max(1.4826 * float(np.median(np.abs(target[mine]))), 1e-3)
+    scale = 1.4826 * np.array([float(np.median(np.abs(_telling(target[mine], target[mine])))) for mine in kinds])
+    for mine, sigma in zip(kinds, np.maximum(scale, 1e-3), strict=True):
         weight[mine] = 1.0 / sigma
         robust[mine] = 1.0 / np.maximum(np.abs(target[mine]) / (_FAR * sigma), 1.0)
     solution, residual, normal = np.zeros((0, 0)), target, np.zeros((0, 0, 0))
     for _ in range(_ITERATIONS):
         solution, normal = _folds(matrix, target, weight * np.sqrt(robust), equations.fold, ridge)
         residual = target - np.einsum("rf,rf->r", matrix, solution[equations.fold])
-        for mine in kinds:
-            sigma = _usual(residual[mine])
+        for mine, spread in zip(kinds, scale, strict=True):
+            sigma = max(_usual(_telling(residual[mine], target[mine])), _LEAST_SIGMA * spread)
             weight[mine] = 1.0 / sigma
             robust[mine] = 1.0 / np.maximum(np.abs(residual[mine]) / (_HUBER * sigma), 1.0)
     return solution, residual, normal

@@ -48,10 +48,12 @@ def energy_outliers(context: Context) -> Iterator[Finding]:
         for index in mine:
             deviation, usual = abs(float(residuals[index] - centre)), float(width / weight[index])
             limit = max(factor * usual, context.settings.energy_outlier_min)
-            difficulty = _difficulty(context, index) if deviation > limit else None
-            if deviation > limit * (difficulty or 1.0):
+            if deviation <= limit:
+                continue
+            novelty, worse = _novelty(context, index), _force_disagreement(context, index)
+            if deviation > limit * max(novelty**2, worse or 1.0):
                 worst = max(worst, (deviation, index, usual))
-                (errors if difficulty is not None else warnings).append(index)
+                (errors if worse is not None else warnings).append(index)
     for severity, frames in ((Severity.ERROR, errors), (Severity.WARNING, warnings)):
         if frames:
             reason = (
@@ -84,22 +86,26 @@ def _without_composition(context: Context) -> Array:
     return found
 
 
-def _difficulty(context: Context, index: int) -> float | None:
-    """Return by how much more than usual the reference may be wrong on a frame, at least 1.
+def _novelty(context: Context, index: int) -> float:
+    """Return how much less certain than usual the reference is of a frame, at least 1."""
+    return context.reference.energy_novelty(index) if context.reference is not None else 1.0
 
-    That is how much worse than usual it describes the forces, and how much less certain it is. ``None`` where the
-    forces cannot tell, or the reference fails on this geometry.
+
+def _force_disagreement(context: Context, index: int) -> float | None:
+    """Return how much worse than usual the reference describes the forces of a frame, at least 1.
+
+    An energy may be off as much more as the forces are. ``None`` where the forces cannot tell, or the reference fails
+    on this geometry.
     """
     error, usual = context.force_error(index), context.force_errors
     labelled = context.forces(index)
-    if context.reference is None or error is None or labelled is None or not usual:
+    if error is None or labelled is None or not usual:
         return None
     tightest = context.environments[index].tightest
     strength = float(np.sqrt(np.mean(labelled**2)))
     if tightest is None or tightest[0] < context.settings.close_warning or error > max(0.6 * strength, 0.3):
         return None
-    worse = error / max(float(np.median(list(usual.values()))), 0.02)
-    return max(1.0, worse, context.reference.energy_novelty(index) ** 2)
+    return max(1.0, error / max(float(np.median(list(usual.values()))), 0.02))
 
 
 @check("energy_consistency")

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 _SAMPLE = 30
 _FEW, _MOST = 0.02, 0.4
+_NO_FORCE = 0.02
 
 UNIT_HYPOTHESES: Mapping[str, float] = {
     "energies and forces are consistent": 1.0,
@@ -171,7 +172,8 @@ class FitReference(Reference):
         """Return which hypothesis on the units fits best, and its fit; units are doubted only where they do not fit."""
         names = list(UNIT_HYPOTHESES)
         first = _fit_most(equations)
-        if first is None or not equations.is_force.any() or equations.is_force.all():
+        strong = np.abs(equations.target) > _NO_FORCE
+        if first is None or not strong[equations.is_force].any() or equations.is_force.all():
             return names[0], first
         self.errors[names[0]] = first.energy_error
         if first.energy_error < 0.6:

@@ -35,6 +35,7 @@ HYPOTHESES: Mapping[str, Callable[[Array], Array]] = {
 _AGREE, _DISAGREE, _APART = 0.45, 0.7, 0.35
 _FRAME_AGREE, _FRAME_DISAGREE = 0.55, 0.85
 _FRAME_RATIO = 2.5
+_NOVEL = 3.0
 _VOLUME_SPREAD = 0.03
 _MINIMUM = 1e-3
 
@@ -193,11 +194,13 @@ def _single_frames(context: Context, members: list[int]) -> Iterator[Finding]:
     usual = float(np.median(error[right < 0.5])) if (right < 0.5).any() else np.inf
     if np.mean(right < 0.5) < 0.5:
         return
+    confirmed = {index for pair in strain_work(context, members) if pair.agrees for index in pair.frames}
     by_verdict: dict[str, list[int]] = {}
     for k in np.flatnonzero((right > _FRAME_DISAGREE) & (error > _FRAME_RATIO * usual)):
         scores = {name: single[k].disagreement(name) for name in HYPOTHESES}
         best = min(scores, key=lambda name: scores[name])
-        if scores[best] < _FRAME_AGREE:
+        doubtful = reference.energy_novelty(rows.frames[k]) < _NOVEL and rows.frames[k] not in confirmed
+        if scores[best] < _FRAME_AGREE and doubtful:
             by_verdict.setdefault(best, []).append(int(k))
     for verdict, found in by_verdict.items():
         yield _wrong(

@@ -86,13 +86,15 @@ def _force_factor(context: Context, reference: Reference, members: list[int]) ->
 
 
 def _labelled_and_predicted(context: Context, reference: Reference, members: list[int]) -> tuple[Array, Array]:
-    labelled, predicted = [np.zeros(0)], [np.zeros(0)]
+    labelled, predicted = [], []
     chosen = set(members)
     for index in [i for i in context.sample if i in chosen][:_FRAMES]:
         one, other = context.forces(index), reference.forces(index)
         if one is not None and other is not None and len(one) > 1:
             labelled.append(one.ravel())
             predicted.append(other.ravel())
+    if len(labelled) < context.settings.min_group:
+        return np.zeros(0), np.zeros(0)
     return np.concatenate(labelled), np.concatenate(predicted)
 
 

@@ -27,6 +27,11 @@ class StrainedPair:
     by_stress: float
     volume: float
 
+    @property
+    def agrees(self) -> bool:
+        """Return whether the two are of one sign and of similar size."""
+        return abs(self.energy - self.by_stress) < 0.3 * (abs(self.energy) + abs(self.by_stress))
+
 
 def strain_work(context: Context, members: list[int]) -> list[StrainedPair]:
     """Return pairs of frames that differ by a homogeneous strain alone, with E2 - E1 = V sigma : strain for each.
