@@ -28,7 +28,7 @@ from aiida_mlip.report import key_figure, write_report
 from aiida_mlip.report.text import print_summary
 from aiida_mlip.workchains.finetune import FinetuneWorkChain
 
-HERE = Path(__file__).parent
+HERE = Path(sys.argv[0]).resolve().parent  # `verdi run` gives `__file__` without its folder
 ARCHIVE = HERE / "data" / "tungsten.aiida"
 DATASET_LABEL = "tungsten, PBE, pw.x"
 
