@@ -107,6 +107,7 @@ def make_builder(atoms: Atoms, common: PwSettings, code: orm.AbstractCode, famil
     builder.pw.pseudos = group.get_pseudos(structure=structure)
     spin = bool(atoms.info.get("spin_polarised", False))
     builder.pw.parameters = orm.Dict(pw_parameters(settings, len(atoms), spin))
+    structure.label = builder.metadata.label = builder.pw.metadata.label = str(atoms.info.get("name", ""))
     builder.pw.metadata.options = {
         "resources": {"num_machines": 1, "num_mpiprocs_per_machine": 1},
         "max_wallclock_seconds": 6 * 3600,
