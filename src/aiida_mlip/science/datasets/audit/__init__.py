@@ -8,6 +8,7 @@ from ase import Atoms
 
 from aiida_mlip.science.datasets.audit import coverage as _coverage
 from aiida_mlip.science.datasets.audit import energies as _energies
+from aiida_mlip.science.datasets.audit import energy_outliers as _energy_outliers
 from aiida_mlip.science.datasets.audit import forces as _forces
 from aiida_mlip.science.datasets.audit import geometry as _geometry
 from aiida_mlip.science.datasets.audit import isolated as _isolated
@@ -23,7 +24,7 @@ from aiida_mlip.science.datasets.baseline import Baseline
 from aiida_mlip.science.datasets.canonical import canonical
 from aiida_mlip.science.datasets.errors import DatasetError
 
-_MODULES = (_labels, _geometry, _forces, _energies, _units, _stresses, _repeats, _isolated, _coverage)
+_MODULES = (_labels, _geometry, _forces, _energy_outliers, _energies, _units, _stresses, _repeats, _isolated, _coverage)
 """Importing these registers the checks."""
 
 _ORDER = {severity.value: position for position, severity in enumerate(Severity)}

@@ -172,7 +172,11 @@ class Context:
         """Return labelled minus reference energies [eV/atom], NaN where there is either none."""
         if self.reference is None:
             return np.full(len(self.frames), np.nan)
-        difference = (self.energies - self.reference.energies()) / np.maximum(self.sizes, 1)
+        return self.residuals_against(self.reference)
+
+    def residuals_against(self, reference: Reference) -> Array:
+        """Return labelled minus predicted energies [eV/atom]; NaN for isolated atoms and those in other units."""
+        difference = (self.energies - reference.energies()) / np.maximum(self.sizes, 1)
         difference[list(self.isolated)] = np.nan
         difference[[index for frames in self.other_energy_unit.values() for index in frames]] = np.nan
         return np.asarray(difference)

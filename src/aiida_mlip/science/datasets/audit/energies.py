@@ -1,4 +1,4 @@
-"""Energies that fall out of the set, and groups of energies that were not computed like the rest."""
+"""Groups of energies that were not computed like the rest."""
 
 from __future__ import annotations
 
@@ -13,99 +13,13 @@ from aiida_mlip.science.datasets.audit.offsets import Shift, median_shifts
 from aiida_mlip.science.datasets.audit.reference import ENERGY_FACTORS
 from aiida_mlip.science.datasets.audit.registry import check
 from aiida_mlip.science.datasets.audit.report import Finding, Severity
-from aiida_mlip.science.datasets.robust import correlation, mad, regress
+from aiida_mlip.science.datasets.robust import correlation, mad
 
 Array = NDArray[np.float64]
 
 _FLOOR = 1e-3
 _FEW = 5
 _GAP_RATIO = 8.0
-
-
-@check("energy_outliers")
-def energy_outliers(context: Context) -> Iterator[Finding]:
-    """Energies far from the reference, compared with what is usual for their configuration type."""
-    residuals, source = context.residuals, "the reference"
-    if context.reference is not None:
-        source = context.reference.name
-    if not np.isfinite(residuals).any():
-        residuals, source = _without_composition(context), "the least-squares energies of the elements"
-    factor = context.settings.energy_outlier * (1.0 if context.reference is not None else 3.0)
-    finite = np.flatnonzero(np.isfinite(residuals))
-    if len(finite) < 2 * _FEW:
-        context.skip("energy_outliers", f"only {len(finite)} frames with an energy to compare")
-        return
-    weight = np.sqrt(np.maximum(context.sizes, 1))
-    overall = (float(np.median(residuals[finite])), max(mad((residuals * weight)[finite]), _FLOOR))
-    errors: list[int] = []
-    warnings: list[int] = []
-    worst = (0.0, 0, 0.0)
-    for members in context.config_types.values():
-        mine = [index for index in members if np.isfinite(residuals[index])]
-        centre, width = overall
-        if len(mine) >= _FEW:
-            centre, width = float(np.median(residuals[mine])), max(mad((residuals * weight)[mine]), _FLOOR)
-        for index in mine:
-            deviation, usual = abs(float(residuals[index] - centre)), float(width / weight[index])
-            limit = max(factor * usual, context.settings.energy_outlier_min)
-            if deviation <= limit:
-                continue
-            novelty, worse = _novelty(context, index), _force_disagreement(context, index)
-            if deviation > limit * max(novelty**2, worse or 1.0):
-                worst = max(worst, (deviation, index, usual))
-                (errors if worse is not None else warnings).append(index)
-    for severity, frames in ((Severity.ERROR, errors), (Severity.WARNING, warnings)):
-        if frames:
-            reason = (
-                "Their forces agree with it, so the geometry is not the reason."
-                if severity is Severity.ERROR
-                else "Their forces do not agree either, or are not known: perhaps the geometry is unusual."
-            )
-            yield Finding(
-                check="energy_outliers",
-                severity=severity,
-                frames=tuple(sorted(frames)),
-                message=f"Energies of {len(frames)} frames are far from {source}; the largest deviation of all is "
-                f"{worst[0]:.3g} eV/atom, frame {worst[1]}, where {worst[2]:.2g} eV/atom is usual. {reason}",
-                remedy="Look for calculations that did not converge, another spin state or k-mesh, a wrong number of "
-                "atoms, or the energy of another frame.",
-            )
-
-
-def _without_composition(context: Context) -> Array:
-    """Return energies [eV/atom] minus those of the composition, NaN for isolated atoms."""
-    use = np.isfinite(context.energies) & (context.sizes > 1)
-    found = np.full(len(context.frames), np.nan)
-    if use.sum() < 2 * _FEW:
-        return found
-    elements = sorted({int(z) for atoms in context.frames for z in atoms.numbers})
-    counts = np.array([[np.count_nonzero(a.numbers == z) for z in elements] for a in context.frames], dtype=np.float64)
-    fractions = counts[use] / context.sizes[use, None]
-    values = context.energies[use] / context.sizes[use]
-    found[use] = values - fractions @ regress(fractions, values, ridge=1e-9)
-    return found
-
-
-def _novelty(context: Context, index: int) -> float:
-    """Return how much less certain than usual the reference is of a frame, at least 1."""
-    return context.reference.energy_novelty(index) if context.reference is not None else 1.0
-
-
-def _force_disagreement(context: Context, index: int) -> float | None:
-    """Return how much worse than usual the reference describes the forces of a frame, at least 1.
-
-    An energy may be off as much more as the forces are. ``None`` where the forces cannot tell, or the reference fails
-    on this geometry.
-    """
-    error, usual = context.force_error(index), context.force_errors
-    labelled = context.forces(index)
-    if error is None or labelled is None or not usual:
-        return None
-    tightest = context.environments[index].tightest
-    strength = float(np.sqrt(np.mean(labelled**2)))
-    if tightest is None or tightest[0] < context.settings.close_warning or error > max(0.6 * strength, 0.3):
-        return None
-    return max(1.0, error / max(float(np.median(list(usual.values()))), 0.02))
 
 
 @check("energy_consistency")
