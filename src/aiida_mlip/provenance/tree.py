@@ -21,10 +21,10 @@ def lineage_tree(graph: Ancestry, *, full: bool = False, settings: bool = False)
     """Return the ancestry from the newest node down to what was given.
 
     :param full: list each node of a group instead of their number.
-    :param settings: also show dictionaries, numbers and texts.
+    :param settings: also show dictionaries, numbers and texts that were given.
     """
     writer = _Writer(
-        condense(graph, keep=lambda row: settings or not row.is_settings),
+        condense(graph, keep=lambda row: settings or not row.is_settings or row.pk in graph.parents),
         labels=frozenset(row.pk for row in label_calculations(graph)),
         full=full,
     )
