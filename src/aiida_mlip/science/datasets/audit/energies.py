@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 _FLOOR = 1e-3
 _FEW = 5
+_RIGID = 5.0
 _GAP_RATIO = 8.0
 
 
@@ -84,7 +85,8 @@ def _shift_findings(context: Context, shifts: dict[str, Shift]) -> Iterator[Find
     for name, shift in shifts.items():
         frames = [index for index in context.partitions()[name] if np.isfinite(context.energies[index])]
         ratio = _unit_ratio(context, frames)
-        severe = abs(shift.value) > context.settings.energy_offset_error or bool(ratio)
+        large = abs(shift.value) > context.settings.energy_offset_error and _rigid(context, frames, shift)
+        severe = large or bool(ratio)
         yield Finding(
             check="energy_consistency",
             severity=Severity.ERROR if severe else Severity.WARNING,
@@ -94,6 +96,18 @@ def _shift_findings(context: Context, shifts: dict[str, Shift]) -> Iterator[Find
             f"pseudopotential, U, spin state or zero of energy.{ratio}",
             remedy="Compute them again with the settings of the rest, train them on another head, or remove them.",
         )
+
+
+def _rigid(context: Context, frames: list[int], shift: Shift) -> bool:
+    """Return whether an offset from a potential is the same for all frames of a group.
+
+    Another level of theory shifts them all alike. A potential that is wrong for this kind of configuration, as
+    foundation models are for dimers, scatters by as much as it is off.
+    """
+    assert context.reference is not None
+    residuals = context.residuals[frames]
+    residuals = residuals[np.isfinite(residuals)]
+    return not context.reference.is_potential or abs(shift.value) > _RIGID * max(mad(residuals), _FLOOR)
 
 
 def _unit_ratio(context: Context, frames: list[int]) -> str:
