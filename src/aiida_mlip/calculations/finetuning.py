@@ -19,6 +19,17 @@ FORGETTING = "forgetting"
 
 
 @calcfunction
+def member_numbers(committee: orm.Dict) -> dict[str, orm.Int]:
+    """Return the number of each member, so that what differs between members has a creator."""
+    return {member_name(number): orm.Int(number) for number in range(CommitteeSettings(**committee.get_dict()).size)}
+
+
+def member_name(number: int) -> str:
+    """Return what a member of a committee is called in the graph."""
+    return f"member_{number:02d}"
+
+
+@calcfunction
 def member_settings(settings: orm.Dict, committee: orm.Dict, member: orm.Int) -> orm.Dict:
     """Return the training settings of one member: its own seed and, where asked for, its own learning rate."""
     options = CommitteeSettings(**committee.get_dict())

@@ -11,6 +11,7 @@ from aiida.engine import ProcessSpec, ToContext, WorkChain, if_
 from aiida_mlip.calculations import datasets as dataset_functions
 from aiida_mlip.calculations import finetuning as finetune_functions
 from aiida_mlip.calculations.evaluate import EvaluateCalculation
+from aiida_mlip.calculations.finetuning import member_name
 from aiida_mlip.calculations.property import PropertyCalculation
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
@@ -208,8 +209,13 @@ class FinetuneWorkChain(WorkChain):
 
     def train(self) -> None:
         """Train the members of the committee side by side."""
-        for index in range(int(self.inputs.committee["size"])):
-            name = _member(index)
+        size = int(self.inputs.committee["size"])
+        numbers = {}
+        if size > 1:
+            link = {"call_link_label": "member_numbers"}
+            numbers = finetune_functions.member_numbers(self.inputs.committee, metadata=link)
+        for index in range(size):
+            name = member_name(index)
             inputs = AttributeDict(self.exposed_inputs(TrainBaseWorkChain, namespace="training"))
             inputs.train = AttributeDict(inputs.train)
             if str(inputs.train.settings["strategy"]["kind"]) != "scratch":
@@ -218,14 +224,15 @@ class FinetuneWorkChain(WorkChain):
             inputs.train.validation_set = self.ctx.sets.validation
             if self.ctx.replay_set is not None:
                 inputs.train.replay_set = self.ctx.replay_set
-            if int(self.inputs.committee["size"]) > 1:
-                inputs.train = self._vary(inputs.train, index)
+            if numbers:
+                inputs.train = self._vary(inputs.train, index, numbers[name])
             inputs.metadata = {"call_link_label": f"train_{index:02d}", "label": f"fine-tune, {name}"}
             self.to_context(**{f"train_{name}": self.submit(TrainBaseWorkChain, **inputs)})
 
     def inspect_training(self) -> Any:
         """Keep the members that were trained; one is enough to go on."""
-        jobs = {_member(i): self.ctx[f"train_{_member(i)}"] for i in range(int(self.inputs.committee["size"]))}
+        names = [member_name(index) for index in range(int(self.inputs.committee["size"]))]
+        jobs = {name: self.ctx[f"train_{name}"] for name in names}
         self.ctx.members = {
             name: job.outputs.potential
             for name, job in jobs.items()
@@ -332,9 +339,8 @@ class FinetuneWorkChain(WorkChain):
         job = self.ctx[f"{name}_evaluation"]
         return "" if job.is_finished_ok else _reason(job)
 
-    def _vary(self, train: AttributeDict, index: int) -> AttributeDict:
+    def _vary(self, train: AttributeDict, index: int, number: orm.Int) -> AttributeDict:
         """Make the inputs of one member of a committee differ from those of the others."""
-        number = orm.Int(index)
         train.settings = finetune_functions.member_settings(
             train.settings, self.inputs.committee, number, metadata={"call_link_label": f"settings_{index:02d}"}
         )
@@ -344,10 +350,6 @@ class FinetuneWorkChain(WorkChain):
                 train.training_set, self.inputs.committee, number, metadata=link
             )
         return train
-
-
-def _member(index: int) -> str:
-    return f"member_{index:02d}"
 
 
 def _reason(node: orm.ProcessNode) -> str:
