@@ -88,6 +88,7 @@ class Context:
                 found[name].append(index)
         return dict(found)
 
+    @cached_property
     def partitions(self) -> dict[str, list[int]]:
         """Return described sets of frames that may share a mistake: configuration types, then groups."""
         found = {f"config_type {name!r}": members for name, members in self.config_types.items()}
@@ -202,6 +203,11 @@ class Context:
             used = np.cumsum(self.sizes[drawn])
             chosen += drawn[: max(1, int(np.searchsorted(used, share)))]
         return sorted(set(chosen))
+
+    @cached_property
+    def sampled(self) -> frozenset[int]:
+        """Return the sampled frames as a set."""
+        return frozenset(self.sample)
 
     @cached_property
     def force_errors(self) -> dict[int, float]:

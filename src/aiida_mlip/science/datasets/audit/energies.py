@@ -31,13 +31,13 @@ def energy_consistency(context: Context) -> Iterator[Finding]:
     else:
         shifts = _shifts(context)
         yield from _shift_findings(context, shifts)
-        yield from _two_levels(context, {index for name in shifts for index in context.partitions()[name]})
+        yield from _two_levels(context, {index for name in shifts for index in context.partitions[name]})
     yield from _contradicting_neighbours(context)
 
 
 def _shifts(context: Context) -> dict[str, Shift]:
     """Return the types and groups whose energies are shifted, though the reference describes their forces."""
-    partitions = context.partitions()
+    partitions = context.partitions
     found: dict[str, Shift] = {}
     if context.reference is context.fit and context.fit is not None:
         found = {f"config_type {name!r}": shift for name, shift in context.fit.shifts.items()}
@@ -59,7 +59,7 @@ def _shifts(context: Context) -> dict[str, Shift]:
 
 def _rest(context: Context, found: dict[str, Shift]) -> list[int]:
     """Return the frames of the configuration types that are not shifted: what groups are compared with."""
-    shifted = {index for name in found for index in context.partitions()[name]}
+    shifted = {index for name in found for index in context.partitions[name]}
     return [index for index in range(len(context.frames)) if index not in shifted]
 
 
@@ -83,7 +83,7 @@ def _describes_forces(context: Context, frames: list[int]) -> bool:
 def _shift_findings(context: Context, shifts: dict[str, Shift]) -> Iterator[Finding]:
     assert context.reference is not None
     for name, shift in shifts.items():
-        frames = [index for index in context.partitions()[name] if np.isfinite(context.energies[index])]
+        frames = [index for index in context.partitions[name] if np.isfinite(context.energies[index])]
         ratio = _unit_ratio(context, frames)
         large = abs(shift.value) > context.settings.energy_offset_error and _rigid(context, frames, shift)
         severe = large or bool(ratio)

@@ -47,7 +47,8 @@ def energy_outliers(context: Context) -> Iterator[Finding]:
     for index, far in _far(context, residuals, factor).items():
         worse = _force_disagreement(context, index)
         if far.deviation > far.limit * max(_novelty(context, index) ** 2, worse or 1.0):
-            certain = worse is not None and not _fits_the_rest(context, index)
+            large = far.deviation > context.settings.energy_offset_error
+            certain = worse is not None and (large or not _fits_the_rest(context, index))
             found[Severity.ERROR if certain else Severity.WARNING][index] = far
     for severity, outliers in found.items():
         if outliers:

@@ -68,23 +68,21 @@ class _Evidence:
 @check("stress_sign_or_unit")
 def stress_sign_or_unit(context: Context) -> Iterator[Finding]:
     """Groups of frames whose stress has the wrong sign or unit, or is a virial."""
-    labelled = [i for i in range(len(context.frames)) if context.stress(i) is not None and context.volume(i) > 1e-6]
+    bound = [i for i in range(len(context.frames)) if i not in context.isolated]
+    labelled = [i for i in bound if context.stress(i) is not None and context.volume(i) > 1e-6]
     if not labelled:
         context.skip("stress_sign_or_unit", "no frame has a stress")
         return
+    judged = _judge(context, labelled)
+    wrong = _by_verdict([item for item in judged if item.verdict != "right"])
     flagged: set[int] = set()
-    judged = False
-    for name, members in context.partitions().items():
-        mine = [index for index in members if index in set(labelled) and index not in flagged]
-        for evidence, how in _evidence(context, mine):
-            verdict = _verdict(evidence)
-            if verdict is None:
-                continue
-            judged = True
-            if verdict != "right":
-                flagged.update(mine)
-                yield _wrong(name, mine, verdict, evidence, how)
-            break
+    for verdict, items in wrong.items():
+        frames = sorted({index for item in items for index in item.frames})
+        everything = len(wrong) == 1 and all(item.verdict != "right" for item in judged)
+        whole = everything and len(frames) >= 0.5 * len(labelled)
+        flagged.update(labelled if whole else frames)
+        names = "all frames" if whole else ", ".join(item.name for item in items)
+        yield _wrong(names, labelled if whole else frames, verdict, items[0].evidence, items[0].how)
     singles = list(_single_frames(context, [index for index in labelled if index not in flagged]))
     flagged.update(index for item in singles for index in item.frames)
     yield from singles
@@ -94,6 +92,40 @@ def stress_sign_or_unit(context: Context) -> Iterator[Finding]:
             "stress_sign_or_unit",
             "nothing to compare with: give a baseline with stresses, or strained cells of the same structure",
         )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A type or group whose stresses could be judged, and how."""
+
+    name: str
+    frames: tuple[int, ...]
+    verdict: str
+    evidence: _Evidence
+    how: str
+
+
+def _judge(context: Context, labelled: list[int]) -> list[_Judged]:
+    """Return the verdict on each type and group; groups within a type that is wrong are not judged again."""
+    there, wrong = set(labelled), set[int]()
+    found = []
+    for name, members in context.partitions.items():
+        mine = [index for index in members if index in there and index not in wrong]
+        if len(mine) < context.settings.min_group:
+            continue
+        for evidence, how in _evidence(context, mine):
+            if (verdict := _verdict(evidence)) is not None:
+                found.append(_Judged(name, tuple(mine), verdict, evidence, how))
+                wrong.update(mine if verdict != "right" else ())
+                break
+    return found
+
+
+def _by_verdict(judged: list[_Judged]) -> dict[str, list[_Judged]]:
+    found: dict[str, list[_Judged]] = {}
+    for item in judged:
+        found.setdefault(item.verdict, []).append(item)
+    return found
 
 
 def _evidence(context: Context, members: list[int]) -> Iterator[tuple[_Evidence, str]]:
@@ -124,7 +156,7 @@ def _against_reference(context: Context, members: list[int], own_fit: bool = Fal
     reference = context.fit if own_fit else context.reference
     assert reference is not None
     rows = []
-    for index in [i for i in context.sample if i in set(members)]:
+    for index in [i for i in members if i in context.sampled]:
         label, expected = context.stress(index), reference.stress(index)
         if label is not None and expected is not None and np.isfinite(expected).all():
             rows.append((index, label, expected, context.volume(index)))
@@ -210,8 +242,9 @@ def _single_frames(context: Context, members: list[int]) -> Iterator[Finding]:
 
 def _too_large(context: Context, members: list[int]) -> Iterator[Finding]:
     """Yield a finding on types whose stresses are larger than matter withstands."""
+    wanted = set(members)
     for name, frames in context.config_types.items():
-        mine = [index for index in frames if index in set(members)]
+        mine = [index for index in frames if index in wanted]
         sizes = [float(np.abs(s).max()) for index in mine if (s := context.stress(index)) is not None]
         if sizes and np.median(sizes) > context.settings.max_stress:
             yield Finding(

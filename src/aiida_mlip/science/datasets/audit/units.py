@@ -57,7 +57,7 @@ def units(context: Context) -> Iterator[Finding]:
         context.skip("units", "no baseline, and too few frames or too many elements for a fit to the set")
         return
     found: set[int] = set()
-    for name, members in context.partitions().items():
+    for name, members in context.partitions.items():
         factor = _force_factor(context, context.reference, members)
         if factor is not None and not found.issuperset(members):
             found.update(members)
@@ -87,8 +87,7 @@ def _force_factor(context: Context, reference: Reference, members: list[int]) ->
 
 def _labelled_and_predicted(context: Context, reference: Reference, members: list[int]) -> tuple[Array, Array]:
     labelled, predicted = [], []
-    chosen = set(members)
-    for index in [i for i in context.sample if i in chosen][:_FRAMES]:
+    for index in [i for i in members if i in context.sampled][:_FRAMES]:
         one, other = context.forces(index), reference.forces(index)
         if one is not None and other is not None and len(one) > 1:
             labelled.append(one.ravel())
