@@ -80,7 +80,6 @@ def test_an_environment_without_python_is_said(properties: dict[str, Any]) -> No
     assert "prepend_text" in node.exit_message
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_training_and_from_the_cache(training: dict[str, Any], emt_frames: Callable[..., list[Atoms]]) -> None:
     outputs, node = run("mlip.train", training)
     assert node.is_finished_ok, node.exit_message
