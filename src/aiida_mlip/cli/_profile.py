@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from aiida.manage.configuration import Profile
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,8 +87,19 @@ def make(name: str) -> None:
         config.set_option("daemon.timeout", 60, scope=name)  # a busy laptop takes longer than AiiDA's 2 s
         config.set_default_profile(name, overwrite=False)
         config.store()
+        _let_readers_and_writers_coexist(config.get_profile(name))
         click.echo(f"profile     {name} (new, in {config.dirpath})")
     load(name)
+
+
+def _let_readers_and_writers_coexist(profile: Profile) -> None:
+    """Put the SQLite database into write-ahead mode, which it keeps.
+
+    Otherwise a command that reads, such as ``status --watch``, can hold up a commit of the daemon until it gives up.
+    """
+    file = Path(profile.storage_config["filepath"]) / "database.sqlite"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def start_daemon() -> None:
