@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
+from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.md.verlet import VelocityVerlet
 
 from aiida_mlip.science import keys
 from aiida_mlip.science.datasets.audit import CHECKS, AuditReport, AuditSettings, Baseline, Severity, audit
@@ -107,6 +109,33 @@ def test_energies_in_another_unit_show_against_a_baseline(clean):
     report = audit(clean, baseline=baseline, only=["units"])
     assert "kcal/mol" in report.text()
     assert report.errors
+
+
+def trajectory(n: int) -> list[Atoms]:
+    """Return frames of copper at one volume, each 20 fs of dynamics after the other, with total energies as labels."""
+    atoms = bulk("Cu", "fcc", a=3.61, cubic=True) * (2, 2, 1)
+    atoms.positions += np.random.default_rng(1).normal(scale=0.05, size=atoms.positions.shape)
+    atoms.calc = EMT()
+    atoms.set_momenta(np.random.default_rng(2).normal(scale=1.5, size=atoms.positions.shape))
+    dynamics = VelocityVerlet(atoms, 4 * units.fs)
+    frames = []
+    for _ in range(n):
+        dynamics.run(5)
+        frame = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+        frame.info |= {keys.ENERGY: atoms.get_potential_energy(), keys.STRESS: atoms.get_stress()}
+        frame.info["total"] = atoms.get_total_energy()
+        frame.arrays[keys.FORCES] = atoms.get_forces()
+        frames.append(frame)
+    return frames
+
+
+def test_a_clean_trajectory_has_no_errors_and_total_energies_are_seen():
+    frames = trajectory(60)
+    assert audit(frames).errors == ()
+    for atoms in frames:
+        atoms.info[keys.ENERGY] = atoms.info["total"]
+    (finding,) = audit(frames, only=["units"]).errors
+    assert "nothing to do with the forces" in finding.message
 
 
 def test_leakage_between_two_sets_is_found(clean):

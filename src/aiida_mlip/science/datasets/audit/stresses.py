@@ -220,6 +220,8 @@ def _single_frames(context: Context, members: list[int]) -> Iterator[Finding]:
     n = len(rows.frames)
     if n < 2 * context.settings.min_group:
         return
+    if not reference.is_potential and not _volume_varies(context, list(rows.frames)):
+        return
     single = [rows.part([k]) for k in range(n)]
     right = np.array([one.disagreement("right") for one in single])
     error = np.linalg.norm(rows.labelled - rows.expected, axis=1)

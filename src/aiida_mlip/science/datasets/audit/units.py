@@ -27,6 +27,7 @@ FORCE_FACTORS: Mapping[str, float] = {
 """What the labels have -> labelled over true force."""
 
 _FRAMES = 40
+_UNRELATED, _DESCRIBED = 1.2, 0.5
 
 
 @check("units")
@@ -44,6 +45,7 @@ def units(context: Context) -> Iterator[Finding]:
             f"{fit.scale:.4g}).",
             remedy="Import again with --energy-unit, --forces-unit, or correct the sign.",
         )
+    yield from _unrelated_energies(context)
     for unit, suspects in context.other_energy_unit.items():
         yield Finding(
             check="units",
@@ -71,6 +73,25 @@ def units(context: Context) -> Iterator[Finding]:
             )
     if context.baseline is not None:
         yield from _energies(context)
+
+
+def _unrelated_energies(context: Context) -> Iterator[Finding]:
+    """Yield a finding where energies do not follow from forces in any unit, though a fit describes the forces."""
+    fit = context.fit
+    if fit is None or fit.scale != 1.0 or fit.surrogate is None or not fit.errors:
+        return
+    error = fit.errors[next(iter(UNIT_HYPOTHESES))]
+    if error > _UNRELATED and fit.surrogate.force_error < _DESCRIBED:
+        yield Finding(
+            check="units",
+            severity=Severity.ERROR if error > 2.0 * _UNRELATED else Severity.WARNING,
+            frames=tuple(context.trusted),
+            message=f"Differences of energies have nothing to do with the forces: a fit that describes the forces to "
+            f"{fit.surrogate.force_error:.0%} is off by {error:.3g} times the spread of the energies.",
+            remedy="Check that these are potential energies (not kinetic and potential together, as MD programs print "
+            "them, and not one value for all), that they belong to these frames, and that they are of one level of "
+            "theory.",
+        )
 
 
 def _force_factor(context: Context, reference: Reference, members: list[int]) -> str | None:
