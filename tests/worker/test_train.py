@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -32,6 +33,14 @@ def last_epoch(folder):
     state = folder / "checkpoints" / "state.json"
     last = json.loads(state.read_text())["last"] if state.exists() else None
     return -1 if last is None else last
+
+
+def works_in(cwd, folder):
+    """Return whether the process with this link in /proc works in the folder."""
+    try:
+        return cwd.readlink() == folder
+    except OSError:
+        return False
 
 
 @pytest.fixture
@@ -269,8 +278,9 @@ class TestRestart:
         assert not (stopped / "potential.model").exists()
 
     def test_no_process_of_mace_is_left(self, stopped):
-        found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-        assert not [line for line in found.splitlines() if "mace.cli.run_train" in line and str(stopped) in line]
+        """mace was started in the folder ``mace`` of the job; no process works there any more."""
+        left = [path for path in Path("/proc").glob("[0-9]*/cwd") if works_in(path, stopped / "mace")]
+        assert left == []
 
     def test_no_epoch_is_repeated_or_left_out(self, continued):
         _, done, payload = continued
