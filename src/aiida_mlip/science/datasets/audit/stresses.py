@@ -36,6 +36,7 @@ _AGREE, _DISAGREE, _APART = 0.45, 0.7, 0.35
 _FRAME_AGREE, _FRAME_DISAGREE = 0.55, 0.85
 _FRAME_RATIO = 2.5
 _NOVEL = 3.0
+_MOST = 0.8
 _VOLUME_SPREAD = 0.03
 _MINIMUM = 1e-3
 
@@ -60,9 +61,8 @@ class _Evidence:
 
     def part(self, keep: list[int]) -> _Evidence:
         """Return the evidence of some rows."""
-        return _Evidence(
-            tuple(self.frames[k] for k in keep), self.labelled[keep], self.expected[keep], self.volumes[keep]
-        )
+        frames = tuple(self.frames[k] for k in keep) if len(self.frames) == len(self.labelled) else ()
+        return _Evidence(frames, self.labelled[keep], self.expected[keep], self.volumes[keep])
 
 
 @check("stress_sign_or_unit")
@@ -107,18 +107,28 @@ class _Judged:
 
 def _judge(context: Context, labelled: list[int]) -> list[_Judged]:
     """Return the verdict on each type and group; groups within a type that is wrong are not judged again."""
-    there, wrong = set(labelled), set[int]()
+    there, wrong, least = set(labelled), set[int](), context.settings.min_group
     found = []
-    for name, members in context.partitions.items():
+    small = [index for members in context.config_types.values() if len(members) < least for index in members]
+    for name, members in {**context.partitions, "small config_types": sorted(small)}.items():
         mine = [index for index in members if index in there and index not in wrong]
-        if len(mine) < context.settings.min_group:
+        if len(mine) < least:
             continue
         for evidence, how in _evidence(context, mine):
-            if (verdict := _verdict(evidence)) is not None:
+            verdict = _verdict(evidence)
+            if verdict is not None and _alike(evidence, verdict):
                 found.append(_Judged(name, tuple(mine), verdict, evidence, how))
                 wrong.update(mine if verdict != "right" else ())
                 break
     return found
+
+
+def _alike(evidence: _Evidence, verdict: str) -> bool:
+    """Return whether nearly all rows are for the verdict by themselves: else single frames are wrong, not the group."""
+    if verdict == "right":
+        return True
+    rows = [evidence.part([k]) for k in range(len(evidence.labelled))]
+    return float(np.mean([row.disagreement(verdict) < row.disagreement("right") for row in rows])) > _MOST
 
 
 def _by_verdict(judged: list[_Judged]) -> dict[str, list[_Judged]]:
@@ -243,18 +253,23 @@ def _single_frames(context: Context, members: list[int]) -> Iterator[Finding]:
 
 
 def _too_large(context: Context, members: list[int]) -> Iterator[Finding]:
-    """Yield a finding on types whose stresses are larger than matter withstands."""
+    """Yield a finding on the types whose stresses are larger than matter withstands."""
     wanted = set(members)
+    large: dict[str, list[int]] = {}
+    sizes: list[float] = []
     for name, frames in context.config_types.items():
         mine = [index for index in frames if index in wanted]
-        sizes = [float(np.abs(s).max()) for index in mine if (s := context.stress(index)) is not None]
-        if sizes and np.median(sizes) > context.settings.max_stress:
-            yield Finding(
-                check="stress_sign_or_unit",
-                severity=Severity.ERROR,
-                frames=tuple(mine),
-                message=f"Stresses of config_type {name!r} are typically {np.median(sizes):.3g} eV/Å^3 "
-                f"({np.median(sizes) * _GPA:.0f} GPa), more than matter under ordinary compression has: another unit "
-                "(GPa, kbar) or a virial.",
-                remedy="Import these frames again with --stress-unit or --virial-key, or remove their stresses.",
-            )
+        found = [float(np.abs(s).max()) for index in mine if (s := context.stress(index)) is not None]
+        if found and np.median(found) > context.settings.max_stress:
+            large[name] = mine
+            sizes += found
+    if large:
+        yield Finding(
+            check="stress_sign_or_unit",
+            severity=Severity.ERROR,
+            frames=tuple(sorted(index for mine in large.values() for index in mine)),
+            message=f"Stresses of {len(large)} config_types ({', '.join(list(large)[:5])}) are typically "
+            f"{np.median(sizes):.3g} eV/Å^3 ({np.median(sizes) * _GPA:.0f} GPa), more than matter under ordinary "
+            "compression has: another unit (GPa, kbar) or a virial.",
+            remedy="Import these frames again with --stress-unit or --virial-key, or remove their stresses.",
+        )
