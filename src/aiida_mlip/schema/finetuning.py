@@ -73,7 +73,7 @@ class AcceptSettings(StrictModel):
         description="a change of 2 % is within what another seed gives",
     )
     floor: Limits = Field(
-        default=Limits(energy=0.002, forces=0.02, stress=0.002),
+        default=Limits(energy=0.005, forces=0.02, stress=0.003),
         description="energy [eV/atom], forces [eV/Å], stress [eV/Å^3]",
     )
     max_forgotten_forces: float | None = Field(
