@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from aiida import orm
+from aiida.common.exceptions import InvalidOperation
 from aiida.common.log import override_log_level
 from aiida.engine import submit
 from aiida.tools.archive import import_archive
@@ -125,7 +126,10 @@ def main(
         overrides=overrides,
     )
     builder.metadata.label = f"tungsten, {strategy}, {protocol}"
-    node = submit(builder)
+    try:
+        node = submit(builder)
+    except InvalidOperation as error:
+        raise click.ClickException(f"{error} Start the daemon: verdi daemon start") from error
     console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=120, soft_wrap=True)
     console.print(f"Submitted {node.process_label}<{node.pk}>. It goes on if you leave: `aiida-mlip status {node.pk}`.")
     watch(node, console)

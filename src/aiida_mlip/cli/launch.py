@@ -40,6 +40,7 @@ def finetune(file: Path, dry_run: bool, follow: bool) -> None:
         aiida-mlip launch finetune examples/finetune.yaml --dry-run
         aiida-mlip launch finetune examples/finetune.yaml --watch
     """
+    from aiida.common.exceptions import InvalidOperation
     from aiida.engine import submit
     from rich.console import Console
     from rich.pretty import Pretty
@@ -59,7 +60,10 @@ def finetune(file: Path, dry_run: bool, follow: bool) -> None:
         console.print(Pretty(_readable(builder._inputs(prune=True)), expand_all=True))
         click.echo("The inputs are valid; nothing was submitted.")
         return
-    node = submit(builder)
+    try:
+        node = submit(builder)
+    except InvalidOperation as error:
+        raise click.ClickException(f"nothing was submitted: {error} Start the daemon: verdi daemon start") from error
     click.echo(f"Submitted FinetuneWorkChain<{node.pk}>. Follow it with `aiida-mlip status {node.pk}`.")
     if follow:
         from aiida_mlip.provenance.watch import watch
