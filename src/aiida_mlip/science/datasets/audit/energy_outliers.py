@@ -46,7 +46,7 @@ def energy_outliers(context: Context) -> Iterator[Finding]:
     found: dict[Severity, dict[int, _Far]] = {Severity.ERROR: {}, Severity.WARNING: {}}
     for index, far in _far(context, residuals, factor).items():
         worse = _force_disagreement(context, index)
-        if far.deviation > far.limit * max(_novelty(context, index) ** 2, worse or 1.0):
+        if far.deviation > far.limit * max(_novelty(context, index), worse or 1.0):
             large = far.deviation > context.settings.energy_offset_error
             certain = worse is not None and (large or not _fits_the_rest(context, index))
             found[Severity.ERROR if certain else Severity.WARNING][index] = far
