@@ -5,6 +5,7 @@ Jobs with the same inputs come from AiiDA's cache, so that the tests share their
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -269,7 +270,13 @@ def test_the_entry_point_has_an_outline_that_reads_as_the_algorithm() -> None:
     from aiida_mlip.workchains.finetune import FinetuneWorkChain
 
     description = str(FinetuneWorkChain.spec().get_outline().get_description())
-    steps = ["audit", "split", "measure_baseline", "train", "measure_members", "summarize", "judge"]
-    positions = [description.find(step) for step in steps]
-    assert positions == sorted(positions)
-    assert -1 not in positions
+    found = re.findall(r"\b(audit|split|measure_baseline|train|measure_members|summarize|judge)\(", description)
+    assert list(dict.fromkeys(found)) == [
+        "audit",
+        "split",
+        "measure_baseline",
+        "train",
+        "measure_members",
+        "summarize",
+        "judge",
+    ]

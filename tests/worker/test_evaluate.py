@@ -184,7 +184,7 @@ def test_mace_model_with_descriptors(tmp_path: Path, foundation: Path) -> None:
     from mace.calculators import MACECalculator
 
     frames = [frame("Ni", 1), frame("Al", 2), frame("Ni", 3)]
-    (tmp_path / "potential.model").write_bytes((foundation / "potential.model").read_bytes())
+    (tmp_path / "potential.model").write_bytes(foundation.read_bytes())
     with (tmp_path / "a.xyz").open("w") as handle:
         write_extxyz(frames, handle)
     files = {"potential": "potential.model", "set_a": "a.xyz"}

@@ -9,10 +9,12 @@ from aiida import orm
 from aiida.engine import ProcessBuilder
 from pydantic import BaseModel, ValidationError
 
+from aiida_mlip.calculations.checks.settings import check_properties
 from aiida_mlip.calculations.checks.training import Training, check_training
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.finetuning import AcceptSettings, AuditOptions, CommitteeSettings, ReplaySettings, SplitSettings
+from aiida_mlip.schema.tasks import PropertySettings
 from aiida_mlip.schema.training import TrainSettings
 from aiida_mlip.science.models import explain
 from aiida_mlip.workchains.protocols import protocol_inputs
@@ -72,7 +74,12 @@ def validate_finetune(inputs: Mapping[str, Any] | None, _port: Any) -> str | Non
     """Return what is wrong with the inputs as a whole, or None."""
     if not inputs:
         return None
-    checks: tuple[Callable[[Mapping[str, Any]], list[str]], ...] = (_check_sets, _check_replay, _check_training)
+    checks: tuple[Callable[[Mapping[str, Any]], list[str]], ...] = (
+        _check_sets,
+        _check_replay,
+        _check_training,
+        _check_properties,
+    )
     messages = [message for check in checks for message in check(inputs)]
     return "; ".join(messages) or None
 
@@ -139,6 +146,18 @@ def _check(settings: TrainSettings, inputs: Mapping[str, Any], sets: Mapping[str
         tests={"test": sets["test"]} if "test" in sets else {},
     )
     return check_training(job, complete=False)
+
+
+def _check_properties(inputs: Mapping[str, Any]) -> list[str]:
+    """Check the properties against the potential, which their own validation does not see yet."""
+    node = (inputs.get("properties") or {}).get("settings")
+    if node is None or "potential" not in inputs:
+        return []
+    try:
+        settings = PropertySettings(**node.get_dict())
+    except ValidationError as error:
+        return [explain(error, what="properties.settings", model=PropertySettings)]
+    return check_properties(settings, inputs["potential"].info)
 
 
 def _training_settings(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
