@@ -20,6 +20,8 @@ PROFILE := mlip
 FOUNDATION := mace-omat-0-small
 # One process for each core; the tests of a file share what they computed, so they stay in one process.
 JOBS ?= $(shell nproc)
+# One slow test trains the real foundation model, where `make demo` has fetched it.
+WEIGHTS = $(wildcard $(or $(AIIDA_MLIP_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aiida-mlip)/foundation/$(FOUNDATION)/$(FOUNDATION).model)
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # The project's own AiiDA: its configuration and data are in .aiida here, and a user's ~/.aiida is never touched.
@@ -62,7 +64,7 @@ test: install-dev ## run the default test suite
 
 .PHONY: test-slow
 test-slow: install-dev ## run the tests that take more than about 20 s each
-	$(PYTEST) -m slow
+	AIIDA_MLIP_TEST_FOUNDATION="$${AIIDA_MLIP_TEST_FOUNDATION:-$(WEIGHTS)}" $(PYTEST) -m slow
 
 .PHONY: lint
 lint: install-dev ## ruff, mypy and the import contracts
