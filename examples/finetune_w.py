@@ -22,10 +22,8 @@ from rich.console import Console
 from aiida_mlip.computers.defaults import find_worker, job_defaults, job_options
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
-from aiida_mlip.provenance.ancestry import ancestry
-from aiida_mlip.provenance.draw import draw
 from aiida_mlip.provenance.watch import watch
-from aiida_mlip.report import key_figure, write_report
+from aiida_mlip.report.outcome import write_outcome
 from aiida_mlip.report.text import print_summary
 from aiida_mlip.workchains.finetune import FinetuneWorkChain
 
@@ -64,18 +62,6 @@ def foundation(name: str) -> PotentialData:
     if found is None:
         raise click.ClickException(f"{name} is not in this profile: run `aiida-mlip foundation install {name}`")
     return found
-
-
-def write_files(node: orm.WorkChainNode, out: Path, console: Console) -> None:
-    """Write report, figure and provenance graph, and say where they are."""
-    report = write_report(node, out / f"report-{node.pk}.html")
-    console.print(f"Report:            {report.resolve()}", soft_wrap=True)
-    if "potential" in node.outputs:
-        figure = key_figure(node, out / f"errors-{node.pk}.png")
-        graph = draw(ancestry(node.outputs.potential), out / f"lineage-{node.pk}.svg")
-        console.print(f"Figure:            {figure.resolve()}", soft_wrap=True)
-        console.print(f"Provenance graph:  {graph.resolve()}", soft_wrap=True)
-        console.print(f"Lineage as text:   aiida-mlip lineage {node.outputs.potential.pk}")
 
 
 @click.command(help=__doc__)
@@ -134,7 +120,7 @@ def main(
     console.print(f"Submitted {node.process_label}<{node.pk}>. It goes on if you leave: `aiida-mlip status {node.pk}`.")
     watch(node, console)
     print_summary(node, console)
-    write_files(node, out, console)
+    write_outcome(node, out, console)
     ended = node.exception if node.is_excepted else node.exit_message
     console.print(f"[{node.exit_status}] {ended or 'Finished; better than the foundation model.'}", markup=False)
     if "potential" not in node.outputs:
