@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ase.calculators.emt import EMT
 
+from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.science import properties
 from aiida_mlip.science.datasets.canonical import read_extxyz
-from aiida_mlip.science.properties import PropertyRecord
+from aiida_mlip.science.properties import Journal, PropertyRecord
 from aiida_mlip.worker.runner import run_job
 
 EMT_MODEL = {"architecture": "emt", "elements": ["Al", "Ni", "Cu", "Ag", "Au", "Pd", "Pt"]}
@@ -127,3 +130,32 @@ def test_damaged_restart_is_refused_in_words(tmp_path: Path, text: str) -> None:
     result = run(tmp_path, {"eos": NICKEL}, files={"restart": "old.json"})
     assert result["error"]["kind"] == "input"
     assert "old.json" in result["error"]["message"]
+
+
+def test_out_of_time_in_the_middle_of_a_property(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps that a property kept are in the file, and the next job takes them over with their cost."""
+    calls: list[str] = []
+    out_of_time = [True]
+
+    def slow(inputs: Any, calculator: Any, report: Journal) -> Any:
+        for index in range(3):
+            report("steps", index, 3)
+            report.keep(f"step {index}", lambda index=index: calls.append(str(index)) or index)
+            if index == 1 and out_of_time:
+                out_of_time.clear()
+                raise TaskError(ErrorKind.WALLTIME, "Out of time.", "Restart.")
+        return elastic.run(inputs, calculator, report)
+
+    elastic = properties.get("elastic")
+    monkeypatch.setattr(properties, "get", lambda name: replace(elastic, run=slow))
+    first, second = tmp_path / "first", tmp_path / "second"
+    (second / "restart").mkdir(parents=True)
+    first.mkdir()
+    assert run(first, {"elastic": NICKEL})["error"]["kind"] == "walltime"
+    kept = json.loads((first / "partial.json").read_text())["unfinished"]["elastic"]["notebook"]
+    assert kept["steps"] == {"step 0": 0, "step 1": 1}
+    shutil.copy(first / "partial.json", second / "restart")
+    result = run(second, {"elastic": NICKEL}, files={"restart": "restart"})
+    assert calls == ["0", "1", "2"]
+    assert set(result["payload"]["properties"]) == {"elastic"}
+    assert json.loads((second / "partial.json").read_text())["unfinished"] == {}

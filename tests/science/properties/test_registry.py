@@ -12,7 +12,13 @@ from ase.calculators.emt import EMT
 
 import aiida_mlip
 from aiida_mlip.science import properties
-from aiida_mlip.science.properties import PropertyError, PropertyRecord
+from aiida_mlip.science.properties import Journal, Notebook, Property, PropertyError, PropertyRecord
+from aiida_mlip.worker.backends.finnis_sinclair import PARAMETERS, FinnisSinclair
+
+
+def analytic(prop: Property) -> Calculator:
+    """Return an analytic potential for the conformance case: Finnis-Sinclair for its bcc metals, else EMT."""
+    return FinnisSinclair() if prop.conformance["element"] in PARAMETERS else EMT()
 
 
 def test_names_hold_the_first_properties() -> None:
@@ -27,7 +33,7 @@ def test_unknown_name_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", properties.names())
 def test_conformance(name: str) -> None:
-    """Every property: named as its module, described, computed by EMT, strict inputs, JSON there and back."""
+    """Every property: named as its module, described, computed, strict inputs, JSON there and back."""
     prop = properties.get(name)
     assert prop.name == name
     assert prop.summary.endswith(".")
@@ -35,13 +41,13 @@ def test_conformance(name: str) -> None:
     for field in set(prop.result.model_fields) - {"flags"}:
         assert prop.result.model_fields[field].description, f"{field} has a description with its unit"
     stages: list[str] = []
-    record, structures = properties.compute(
-        prop, prop.conformance, EMT(), lambda stage, step, total: stages.append(stage)
-    )
+    report = Journal(lambda stage, step, total: stages.append(stage))
+    record, structures = properties.compute(prop, prop.conformance, analytic(prop), report)
     assert record.error is None
     assert record.usable()
     assert record.quantities
     assert all(quantity.unit for quantity in record.quantities)
+    assert len({item.key for item in (*record.quantities, *record.series)}) == len(record.quantities + record.series)
     assert stages
     assert 0 < record.force_calls <= record.atom_calls
     assert structures
@@ -56,9 +62,26 @@ def test_conformance(name: str) -> None:
 @pytest.mark.parametrize("name", properties.names())
 def test_same_inputs_same_numbers(name: str) -> None:
     prop = properties.get(name)
-    first, second = (properties.compute(prop, prop.conformance, EMT())[0] for _ in range(2))
+    first, second = (properties.compute(prop, prop.conformance, analytic(prop))[0] for _ in range(2))
     assert first.result == second.result
     assert first.force_calls == second.force_calls
+
+
+@pytest.mark.parametrize("name", properties.names())
+def test_restart_from_finished_steps_gives_the_same(name: str) -> None:
+    """What a property keeps is enough to go on: a second run over a full notebook finds the same with fewer calls."""
+    prop = properties.get(name)
+    notebook = Notebook()
+    first, before = properties.compute(prop, prop.conformance, analytic(prop), Journal(notebook=notebook))
+    if not notebook.steps:
+        pytest.skip(f"{name} keeps no steps: it is short")
+    kept = Notebook.model_validate_json(notebook.model_dump_json())
+    calls = kept.cost.force_calls
+    second, after = properties.compute(prop, prop.conformance, analytic(prop), Journal(notebook=kept))
+    assert second.result == first.result
+    assert second.series == first.series
+    assert len(after) == len(before)
+    assert second.force_calls - calls < first.force_calls / 2, "the kept steps are not computed again"
 
 
 def test_discovery_works_inside_a_zipapp(tmp_path: Path) -> None:

@@ -21,13 +21,18 @@ from aiida_mlip.science.properties._base import (
     PropertyRecord,
     PropertyResult,
     Quantity,
+    Series,
     compute,
     parse_inputs,
 )
+from aiida_mlip.science.properties._journal import Cost, Journal, Notebook
 
 __all__ = [
+    "Cost",
     "Flag",
+    "Journal",
     "Meter",
+    "Notebook",
     "Outcome",
     "Property",
     "PropertyError",
@@ -35,6 +40,7 @@ __all__ = [
     "PropertyRecord",
     "PropertyResult",
     "Quantity",
+    "Series",
     "compute",
     "get",
     "names",

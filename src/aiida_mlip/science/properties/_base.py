@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from aiida_mlip.science.models import StrictModel, explain
+from aiida_mlip.science.properties._journal import Journal
 
-Report = Callable[[str, int, int], None]
-"""Called as ``report(stage, step, total)`` while a property is computed; ``total`` is 0 where it is not known."""
-
-
-def silent(stage: str, step: int, total: int) -> None:
-    """Report nothing."""
+Report = Journal
+"""What a property is given to tell how far it is, and to keep finished steps in."""
 
 
 class PropertyError(Exception):
@@ -42,6 +38,28 @@ class Quantity(StrictModel):
     label: str = Field(description="what to print, e.g. 'C11'")
 
 
+class Series(StrictModel):
+    """One curve of a result, named so that it can be drawn together with those of other potentials and reference data.
+
+    Its key and its units are those of the curve in the reference data, where there is one.
+    """
+
+    key: str = Field(description="key in the reference data, e.g. 'gamma_110'")
+    label: str = Field(description="what to print, e.g. 'γ line on {110}'")
+    x: tuple[float, ...] = Field(min_length=2)
+    y: tuple[float, ...] = Field(min_length=2)
+    x_label: str = Field(description="what x is, e.g. 'displacement'")
+    x_unit: str
+    y_label: str = Field(description="what y is, e.g. 'energy'")
+    y_unit: str
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len(self.x) != len(self.y):
+            raise ValueError(f"x has {len(self.x)} points and y {len(self.y)}: give one y for each x")
+        return self
+
+
 class PropertyResult(StrictModel):
     """The base of every typed result."""
 
@@ -54,11 +72,18 @@ ResultT = TypeVar("ResultT", bound=PropertyResult)
 
 @dataclass(frozen=True)
 class Outcome(Generic[ResultT]):
-    """What a property's ``run`` returns: the result, its comparable numbers, and the structures worth keeping."""
+    """What a property's ``run`` returns.
+
+    :param result: the typed result.
+    :param quantities: its numbers, to be compared.
+    :param structures: those worth keeping; ``info["config_type"]`` names each.
+    :param series: its curves, to be compared.
+    """
 
     result: ResultT
     quantities: tuple[Quantity, ...]
     structures: tuple[Atoms, ...] = ()
+    series: tuple[Series, ...] = ()
 
 
 class _Run(Protocol):
@@ -76,7 +101,8 @@ class Property(Generic[InputsT, ResultT]):
     :param inputs: model of the inputs.
     :param result: model of the result.
     :param run: computes the property with an ASE calculator.
-    :param conformance: inputs of a case that ASE's EMT potential does in about a second.
+    :param conformance: inputs of a case that an analytic potential (EMT, or Finnis-Sinclair for a bcc metal) does in
+        a few seconds.
     """
 
     name: str
@@ -101,6 +127,7 @@ class PropertyRecord(StrictModel):
     inputs: dict[str, Any] = Field(description="the inputs with all defaults filled in")
     result: dict[str, Any] | None = Field(default=None, description="fields of the property's result model")
     quantities: tuple[Quantity, ...] = ()
+    series: tuple[Series, ...] = ()
     flags: tuple[Flag, ...] = ()
     error: PropertyFailure | None = None
     force_calls: int = Field(default=0, ge=0, description="how often the calculator was called")
@@ -113,7 +140,10 @@ class PropertyRecord(StrictModel):
 
 
 class Meter(Calculator):
-    """Counts the calls of another calculator, and the atoms in them; one call yields energy, forces and stress.
+    """Counts the calls of another calculator, and the atoms in them; one call yields all that it can give.
+
+    These are the energy, the forces, the energies of the atoms where the calculator has them, and the stress where the
+    configuration is periodic in three directions.
 
     :param inner: the calculator that does the work.
     """
@@ -133,7 +163,7 @@ class Meter(Calculator):
     ) -> None:
         """Let the inner calculator work and keep its results."""
         super().calculate(atoms, properties, system_changes)
-        wanted = {"energy", "free_energy", "forces", "stress"} if self.atoms.pbc.all() else {"energy", "forces"}
+        wanted = {"energy", "free_energy", "energies", "forces"} | ({"stress"} if self.atoms.pbc.all() else set())
         self.inner.calculate(self.atoms, sorted(wanted.intersection(self.inner.implemented_properties)), all_changes)
         self.results = dict(self.inner.results)
         self.results.setdefault("free_energy", self.results["energy"])
@@ -156,7 +186,7 @@ def compute(
     prop: Property[InputsT, ResultT],
     inputs: Mapping[str, Any],
     calculator: BaseCalculator,
-    report: Report = silent,
+    report: Report | None = None,
     *,
     propagate: tuple[type[BaseException], ...] = (),
 ) -> tuple[PropertyRecord, tuple[Atoms, ...]]:
@@ -165,17 +195,18 @@ def compute(
     :param prop: the property.
     :param inputs: its inputs as plain values.
     :param calculator: an ASE calculator with energy, forces and stress.
-    :param report: told of the progress.
+    :param report: told of the progress; it keeps finished steps, and the cost of earlier jobs is added.
     :param propagate: exceptions that end the whole task, e.g. an order to stop; they are raised as they are.
     :return: the record, and the structures worth keeping.
     :raises ValueError: where the inputs are wrong; nothing has been computed then.
     """
     typed = parse_inputs(prop, inputs)
-    meter, start = Meter(calculator), time.perf_counter()
+    meter, journal = Meter(calculator), report or Journal()
+    journal.begin(lambda: (meter.force_calls, meter.atom_calls))
     record: dict[str, Any] = {"property": prop.name, "inputs": typed.model_dump(mode="json")}
     structures: tuple[Atoms, ...] = ()
     try:
-        outcome = prop.run(typed, meter, report)
+        outcome = prop.run(typed, meter, journal)
     except propagate:
         raise
     except Exception as error:  # kept in the record: the other properties go on
@@ -185,7 +216,7 @@ def compute(
         record |= {
             "result": outcome.result.model_dump(mode="json"),
             "quantities": outcome.quantities,
+            "series": outcome.series,
             "flags": outcome.result.flags,
         }
-    cost = {"force_calls": meter.force_calls, "atom_calls": meter.atom_calls, "seconds": time.perf_counter() - start}
-    return PropertyRecord(**record, **cost), structures
+    return PropertyRecord(**record, **journal.cost().model_dump()), structures

@@ -7,7 +7,7 @@ from ase.calculators.calculator import BaseCalculator
 from pydantic import Field, field_validator, model_validator
 
 from aiida_mlip.science.models import StrictModel
-from aiida_mlip.science.properties._base import Flag, Outcome, Property, PropertyResult, Quantity, Report
+from aiida_mlip.science.properties._base import Flag, Outcome, Property, PropertyResult, Quantity, Report, Series
 from aiida_mlip.science.properties._bulk import (
     CrystalInputs,
     energies_per_atom,
@@ -90,7 +90,22 @@ def run(inputs: EosInputs, calculator: BaseCalculator, report: Report) -> Outcom
         + _order_flags(inputs.structure, differences),
     )
     cells = [primitive_cell(inputs.element, s, phases[s].lattice_constant) for s in structures]
-    return Outcome(result, _quantities(inputs.structure, result), tuple(cells))
+    series = tuple(_series(name, phase, first.energy) for name, phase in phases.items())
+    return Outcome(result, _quantities(inputs.structure, result), tuple(cells), series)
+
+
+def _series(name: str, phase: Phase, zero: float) -> Series:
+    """Return the curve of a phase; its energies are relative to the minimum of the first phase."""
+    return Series(
+        key=f"eos_{name.upper()}",
+        label=name,
+        x=phase.volumes,
+        y=tuple(energy - zero for energy in phase.energies),
+        x_label="volume",
+        x_unit="angstrom^3/atom",
+        y_label="energy",
+        y_unit="eV/atom",
+    )
 
 
 def _phase(inputs: EosInputs, structure: Structure, calculator: BaseCalculator) -> Phase:

@@ -80,6 +80,7 @@ class Backend(Protocol):
 BACKENDS: Mapping[str, str] = {
     "mace": "aiida_mlip.worker.backends.mace:MaceBackend",
     "emt": "aiida_mlip.worker.backends.ase_calculators:EmtBackend",
+    "finnis_sinclair": "aiida_mlip.worker.backends.finnis_sinclair:FinnisSinclairBackend",
     "lj": "aiida_mlip.worker.backends.ase_calculators:LennardJonesBackend",
 }
 """Architecture -> ``module:class``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,13 +17,21 @@ from aiida_mlip.schema.tasks import PropertySettings
 from aiida_mlip.science import properties
 from aiida_mlip.science.datasets.canonical import write_extxyz
 from aiida_mlip.science.models import StrictModel, explain
-from aiida_mlip.science.properties import Property, PropertyFailure, PropertyRecord
+from aiida_mlip.science.properties import Journal, Notebook, Property, PropertyFailure, PropertyRecord
 from aiida_mlip.worker.backends import load_potential
 from aiida_mlip.worker.context import Context
 from aiida_mlip.worker.runner import write_atomically
 from aiida_mlip.worker.settings import parse_settings
 
 PARTIAL_FILE = "partial.json"
+
+
+class Unfinished(StrictModel):
+    """A property that was begun: for which inputs, and its finished steps."""
+
+    property: str = Field(description="name in the registry")
+    inputs: dict[str, Any] = Field(description="the inputs with all defaults filled in")
+    notebook: Notebook
 
 
 class PartialFile(StrictModel):
@@ -33,23 +41,42 @@ class PartialFile(StrictModel):
     properties: dict[str, PropertyRecord]
     failed: dict[str, PropertyRecord]
     structures: dict[str, str] = Field(description="name -> structures as extended XYZ")
+    unfinished: dict[str, Unfinished] = Field(default_factory=dict, description="name -> what there is so far")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One property that is asked for: its name in the job, its kind, and its inputs."""
+
+    name: str
+    prop: Property[Any, Any]
+    inputs: StrictModel
 
 
 @dataclass
 class Progress:
-    """What is done so far; it is written after every property.
+    """What is done so far; it is written after every property, and after every step that a property keeps.
 
     :param records: name -> record, of those that have a result.
     :param failed: name -> record, of those that have none.
     :param structures: name -> structures as extended XYZ.
+    :param unfinished: name -> the finished steps of what was begun.
     """
 
     records: dict[str, PropertyRecord] = field(default_factory=dict)
     failed: dict[str, PropertyRecord] = field(default_factory=dict)
     structures: dict[str, str] = field(default_factory=dict)
+    unfinished: dict[str, Unfinished] = field(default_factory=dict)
+
+    def begin(self, request: Request) -> Notebook:
+        """Return the notebook of a property that is about to be computed: an earlier job's, or an empty one."""
+        inputs = request.inputs.model_dump(mode="json")
+        empty = Unfinished(property=request.prop.name, inputs=inputs, notebook=Notebook())
+        return self.unfinished.setdefault(request.name, empty).notebook
 
     def add(self, name: str, record: PropertyRecord, structures: Sequence[Atoms]) -> None:
-        """Keep one property."""
+        """Keep one property; its steps are no longer needed."""
+        self.unfinished.pop(name, None)
         (self.failed if record.error else self.records)[name] = record
         if structures:
             text = io.StringIO()
@@ -65,19 +92,12 @@ class Progress:
 
     def write(self, folder: Path) -> None:
         """Write the file that a restart goes on from, and the structures."""
-        document = PartialFile(properties=self.records, failed=self.failed, structures=self.structures)
+        document = PartialFile(
+            properties=self.records, failed=self.failed, structures=self.structures, unfinished=self.unfinished
+        )
         write_atomically(folder / PARTIAL_FILE, document.model_dump_json())
         for name, text in self.structures.items():
             write_atomically(folder / f"structures_{name}.xyz", text)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One property that is asked for: its name in the job, its kind, and its inputs."""
-
-    name: str
-    prop: Property[Any, Any]
-    inputs: StrictModel
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -105,7 +125,8 @@ def run(context: Context) -> dict[str, Any]:
     for request in requests:
         if request.name not in progress.records:
             context.check_time()
-            record, structures = _compute(context, request, calculator, potential.info.elements)
+            report = _journal(context, request, progress)
+            record, structures = _compute(context, request, calculator, potential.info.elements, report)
             progress.add(request.name, record, structures)
         progress.write(context.directory)
         context.partial.update(progress.payload())
@@ -128,7 +149,7 @@ def _requests(settings: PropertySettings) -> list[Request]:
 
 
 def _compute(
-    context: Context, request: Request, calculator: Calculator, elements: Sequence[str]
+    context: Context, request: Request, calculator: Calculator, elements: Sequence[str], report: Journal
 ) -> tuple[PropertyRecord, tuple[Atoms, ...]]:
     inputs = request.inputs.model_dump(mode="json")
     element = inputs.get("element")
@@ -137,11 +158,11 @@ def _compute(
         message = f"element = {element!r}: the potential has {', '.join(elements)} only"
         failure = PropertyFailure(type="MissingElement", message=message)
         return PropertyRecord(property=request.prop.name, inputs=inputs, error=failure), ()
-    return properties.compute(request.prop, inputs, calculator, _reporter(context, request), propagate=(TaskError,))
+    return properties.compute(request.prop, inputs, calculator, report, propagate=(TaskError,))
 
 
-def _reporter(context: Context, request: Request) -> Callable[[str, int, int], None]:
-    """Return a callback that turns the stages of a property into stages of the job."""
+def _journal(context: Context, request: Request, progress: Progress) -> Journal:
+    """Return what turns the stages of a property into stages of the job, and writes down its finished steps."""
     current = ""
 
     def report(stage: str, step: int, total: int) -> None:
@@ -152,7 +173,7 @@ def _reporter(context: Context, request: Request) -> Callable[[str, int, int], N
             context.reporter.stage(f"{request.name}: {stage}", total)
         context.reporter.update(step)
 
-    return report
+    return Journal(report, progress.begin(request), lambda: progress.write(context.directory))
 
 
 def _restart(context: Context, requests: Sequence[Request]) -> Progress:
@@ -170,10 +191,20 @@ def _restart(context: Context, requests: Sequence[Request]) -> Progress:
         message = f"{explain(error, what=path.name, model=PartialFile)}."
         raise TaskError(ErrorKind.INPUT, message, "Start from the beginning, without the earlier job.") from error
     for request in requests:
-        record = earlier.properties.get(request.name)
-        same = record is not None and record.property == request.prop.name
-        if record is not None and same and record.inputs == request.inputs.model_dump(mode="json"):
-            progress.records[request.name] = record
-            if request.name in earlier.structures:
-                progress.structures[request.name] = earlier.structures[request.name]
+        name = request.name
+        if _same(request, earlier.properties.get(name)):
+            progress.records[name] = earlier.properties[name]
+            if name in earlier.structures:
+                progress.structures[name] = earlier.structures[name]
+        elif _same(request, earlier.unfinished.get(name)):
+            progress.unfinished[name] = earlier.unfinished[name]
     return progress
+
+
+def _same(request: Request, found: PropertyRecord | Unfinished | None) -> bool:
+    """Return whether ``found`` is of the same property with the same inputs."""
+    return (
+        found is not None
+        and found.property == request.prop.name
+        and found.inputs == request.inputs.model_dump(mode="json")
+    )
