@@ -11,7 +11,9 @@ from aiida.engine import calcfunction
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.schema.finetuning import AuditOptions, CommitteeSettings, SplitSettings
 from aiida_mlip.science.datasets.audit import Baseline, audit
+from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.datasets.splitting import split
+from aiida_mlip.science.keys import CONFIG_TYPE
 from aiida_mlip.science.parity import predictions_from
 from aiida_mlip.science.predictions import Predictions
 from aiida_mlip.science.resampling import bootstrap
@@ -86,3 +88,16 @@ def bootstrap_dataset(dataset: DatasetData, committee: orm.Dict, member: orm.Int
     """Return as many frames drawn with replacement; isolated atoms are all kept, once."""
     seed = CommitteeSettings(**committee.get_dict()).seed + member.value
     return _part(dataset, bootstrap(list(dataset.frames()), np.random.default_rng(seed)), f"bootstrap {member.value}")
+
+
+@calcfunction
+def select_types(dataset: DatasetData, config_types: orm.List) -> DatasetData:
+    """Return the frames of the configuration types named.
+
+    :raises DatasetError: where none is left.
+    """
+    names = set(config_types.get_list())
+    chosen = [atoms for atoms in dataset.frames() if atoms.info.get(CONFIG_TYPE) in names]
+    if not chosen:
+        raise DatasetError(f"config_types = {sorted(names)}: no frame of {dataset.label or 'the data set'} has one")
+    return _part(dataset, chosen, dataset.label)

@@ -53,11 +53,11 @@ def draw_errors(node: orm.ProcessNode, path: Path) -> Path:
     rows = [row for row in get("properties").collect(subject).get("rows", ()) if row["reference"]]
     with mpl.rc_context(STYLE):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _figure(sets[0], rows).savefig(path, dpi=200, facecolor="white", bbox_inches="tight", metadata=_dateless(path))
+        _figure(sets[0], rows).savefig(path, dpi=200, facecolor="white", bbox_inches="tight", metadata=dateless(path))
     return path
 
 
-def _dateless(path: Path) -> dict[str, None]:
+def dateless(path: Path) -> dict[str, None]:
     """Return metadata without a date, so that the same nodes give the same file."""
     return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
 
@@ -113,7 +113,7 @@ def _properties(axis: Any, rows: list[dict[str, Any]]) -> None:
                 axis.scatter([value], [y], s=38, zorder=3, **look)
     axis.axvline(0, color=INK, lw=1, zorder=1)
     axis.set(title="Deviation from DFT [%]", ylim=(len(rows) - 0.4, -0.6))
-    axis.set_yticks(range(len(rows)), [_mathtext(row["label"]) for row in rows])
+    axis.set_yticks(range(len(rows)), [mathtext(row["label"]) for row in rows])
     axis.margins(x=0.12)
     _plain(axis)
 
@@ -125,6 +125,6 @@ def _plain(axis: Any) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _mathtext(label: str) -> str:
+def mathtext(label: str) -> str:
     """Return a label of a property with sub-scripts, as matplotlib sets them."""
     return re.sub(r"\b([CE])_?(\d\d|f|m)\b", r"$\\mathrm{\1_{\2}}$", label)
