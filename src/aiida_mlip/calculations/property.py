@@ -47,6 +47,12 @@ class PropertyCalculation(MlipCalculation):
             "structures", valid_type=DatasetData, dynamic=True, required=False, help="Name -> structures worth keeping."
         )
         spec.default_output_node = "results"
+        spec.exit_code(
+            710,
+            "WARNING_NO_PROPERTY",
+            message="Finished, but every property failed: {message}",
+            invalidates_cache=True,
+        )
 
     def _files(self) -> dict[str, tuple[PotentialData | DatasetData, str]]:
         return {"potential": (self.inputs.potential, "potential.model")}

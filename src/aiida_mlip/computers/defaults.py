@@ -7,9 +7,13 @@ from typing import Any
 from aiida import orm
 
 from aiida_mlip.computers.config import JobDefaults, parse_walltime
+from aiida_mlip.computers.local import available_cpus
 
 PROPERTY = "aiida_mlip"
 """Name of the property of an AiiDA computer that holds its :class:`JobDefaults`."""
+
+DIRECT, LOCAL = "core.direct", "core.local"
+"""Scheduler and transport of AiiDA that start a job at once, and on this machine."""
 
 WORKER_PREFIX = "mlip-worker-"
 
@@ -75,3 +79,17 @@ def find_worker(computer: orm.Computer) -> orm.PortableCode:
             "with its file, or `aiida-mlip setup --local` for this machine"
         )
     return found
+
+
+def max_concurrent(computer: orm.Computer) -> int | None:
+    """Return how many jobs of the worker one work chain may have on a computer at a time; None: any number.
+
+    It is ``jobs.max_concurrent`` of the computer's file. Without it, a queue takes care; where there is none, as many
+    jobs run as have their threads on this machine, at least one.
+    """
+    jobs = JobDefaults.model_validate(computer.get_property(PROPERTY, None) or {})
+    if jobs.max_concurrent is not None:
+        return jobs.max_concurrent
+    if computer.scheduler_type != DIRECT:
+        return None
+    return max(1, available_cpus() // jobs.cpus) if computer.transport_type == LOCAL else 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aiida.engine import ExitCode
+
 from aiida_mlip.calculations.property import PARTIAL_FILE
 from aiida_mlip.parsers.base import MlipParser, dataset_of, results_node
 from aiida_mlip.schema.job import Failure, Result
@@ -14,6 +16,14 @@ class PropertyParser(MlipParser):
 
     def _has_checkpoint(self, error: Failure) -> bool:  # noqa: ARG002 - the file says it
         return PARTIAL_FILE in self.retrieved.base.repository.list_object_names()
+
+    def _verdict(self, result: Result) -> ExitCode:
+        failed = result.payload.get("failed", {})
+        if result.payload.get("properties") or not failed:
+            return ExitCode(0)
+        return self._exit(
+            "WARNING_NO_PROPERTY", "; ".join(f"{name}: {record['error']['message']}" for name, record in failed.items())
+        )
 
     def _attach(self, result: Result, folder: Path) -> None:
         self.out("results", results_node(result))

@@ -19,7 +19,7 @@ The keys of the values are those of :class:`aiida_mlip.science.properties.Quanti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -128,6 +128,10 @@ class ReferenceSet:
         """Return the value called ``key`` of ``element``, or None."""
         return self._values.get((element, key))
 
+    def curve_keys(self, element: str) -> tuple[str, ...]:
+        """Return the keys of the curves of ``element``."""
+        return tuple(key for symbol, key in self._curves if symbol == element)
+
     def curve(self, element: str, key: str) -> Curve | None:
         """Return the curve called ``key`` of ``element``, or None."""
         return self._curves.get((element, key))
@@ -152,11 +156,12 @@ def parse(document: Mapping[str, Any], name: str) -> ReferenceFile:
         raise ValueError(explain(error, what=name, model=ReferenceFile)) from error
 
 
-def load(*paths: str | Path, built_in: bool = True) -> ReferenceSet:
+def load(*paths: str | Path, built_in: bool = True, documents: Iterable[Mapping[str, Any]] = ()) -> ReferenceSet:
     """Return the reference data of this package and of the files given.
 
     :param paths: a user's own files, in order of growing precedence; they count more than the built-in data.
     :param built_in: also take the data of this package.
+    :param documents: contents of further files as plain values; they count most.
     :raises ValueError: where a file is not of the form that the module describes.
     """
     files = []
@@ -169,6 +174,7 @@ def load(*paths: str | Path, built_in: bool = True) -> ReferenceSet:
         except OSError as error:
             raise ValueError(f"reference file {path} cannot be read: {error.strerror}; check the path") from error
         files.append(_read(text, path.name))
+    files += [parse(document, "reference") for document in documents]
     return ReferenceSet(*files)
 
 

@@ -1,0 +1,155 @@
+"""``mlip.property.base``: properties that are computed to the end, in as many jobs as their wall time needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiida.common import AttributeDict
+from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, ProcessSpec, process_handler, while_
+from aiida.engine.processes.exit_code import ExitCode
+from aiida.orm import CalcJobNode
+
+from aiida_mlip.calculations.property import PARTIAL_FILE, PropertyCalculation
+
+_CODES = PropertyCalculation.exit_codes
+_OUT_OF_TIME = [
+    _CODES.ERROR_WALLTIME_WITH_CHECKPOINT,
+    _CODES.ERROR_WALLTIME_WITHOUT_CHECKPOINT,
+    _CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME,
+]
+_OUT_OF_MEMORY = [_CODES.ERROR_OUT_OF_MEMORY, _CODES.ERROR_SCHEDULER_OUT_OF_MEMORY]
+_LOST = [
+    _CODES.ERROR_NO_RETRIEVED_FOLDER,
+    _CODES.ERROR_SCHEDULER_NODE_FAILURE,
+    _CODES.ERROR_NO_RESULT,
+    _CODES.ERROR_UNREADABLE_RESULT,
+    _CODES.ERROR_MISSING_FILE,
+]
+
+
+class PropertyBaseWorkChain(BaseRestartWorkChain):
+    """Run ``mlip.property`` until it is done.
+
+    A job that ran out of time is continued from the properties and steps that it finished. Each family of failures has
+    one handler below. What is finished is returned also where the rest failed.
+    """
+
+    _process_class = PropertyCalculation
+
+    defaults = AttributeDict(
+        {
+            # A job that is lost twice is not lost by chance.
+            "max_resubmissions": 1,
+        }
+    )
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.expose_inputs(PropertyCalculation, namespace="property")
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_process)(
+                cls.run_process,
+                cls.inspect_process,
+            ),
+            cls.results,
+        )
+        spec.expose_outputs(PropertyCalculation)
+        spec.exit_code(450, "ERROR_PROPERTY_FAILED", message="A restart does not repair this: {message}")
+        spec.exit_code(451, "ERROR_NO_PROGRESS", message="Nothing was finished since the last restart: {message}")
+        spec.exit_code(452, "ERROR_WALLTIME_TOO_SHORT", message="Not even one step fits into the time: {message}")
+        spec.exit_code(453, "ERROR_MEMORY_TOO_SMALL", message="The configurations do not fit: {message}")
+        spec.exit_code(455, "ERROR_JOB_LOST_AGAIN", message="The job was lost twice: {message}")
+        spec.exit_code(710, "WARNING_NO_PROPERTY", message="Every property failed: {message}")
+
+    def setup(self) -> None:
+        """Prepare the inputs of the first job."""
+        super().setup()
+        inputs = AttributeDict(self.exposed_inputs(PropertyCalculation, "property"))
+        inputs.metadata = AttributeDict(inputs.metadata)
+        self.ctx.inputs = inputs
+        self.ctx.finished = None
+        self.ctx.resubmissions = 0
+
+    @process_handler(priority=600, exit_codes=_OUT_OF_TIME)
+    def handle_out_of_time(self, node: CalcJobNode) -> ProcessHandlerReport:
+        """Go on from what is finished; remedy where nothing was gained: ask for more time."""
+        finished = _finished(node)
+        if finished is None:
+            return self._stop("ERROR_WALLTIME_TOO_SHORT", node)
+        if finished == self.ctx.finished:
+            return self._stop("ERROR_NO_PROGRESS", node)
+        self.ctx.finished = finished
+        self.ctx.inputs.restart_folder = node.outputs.remote_folder
+        return self._repaired(node, f"out of time after {_count(finished)}; going on from there")
+
+    @process_handler(priority=580, exit_codes=_OUT_OF_MEMORY)
+    def handle_out_of_memory(self, node: CalcJobNode) -> ProcessHandlerReport:
+        """Stop: the same configurations need the same memory. Remedy: more memory, ``float32``, or smaller cells."""
+        return self._stop("ERROR_MEMORY_TOO_SMALL", node)
+
+    @process_handler(priority=560, exit_codes=_LOST)
+    def handle_lost_job(self, node: CalcJobNode) -> ProcessHandlerReport:
+        """Submit again, once, from what is finished if there is anything: a node failed, or a disk was full."""
+        self.ctx.resubmissions += 1
+        if self.ctx.resubmissions > self.defaults.max_resubmissions:
+            return self._stop("ERROR_JOB_LOST_AGAIN", node)
+        if _finished(node) is not None:
+            self.ctx.inputs.restart_folder = node.outputs.remote_folder
+        return self._repaired(node, "the job was lost; submitting it again")
+
+    @process_handler(priority=550, exit_codes=_CODES.WARNING_NO_PROPERTY)
+    def handle_no_property(self, node: CalcJobNode) -> ProcessHandlerReport:
+        """End as the job did: it ran to the end, and its results say why there is no property."""
+        return self._stop("WARNING_NO_PROPERTY", node)
+
+    @process_handler(priority=0)
+    def handle_everything_else(self, node: CalcJobNode) -> ProcessHandlerReport | None:
+        """Stop with the message of the job: what it refused or could not import is the same the next time.
+
+        Where ``on_unhandled_failure`` is given, the base class does what it says.
+        """
+        if node.is_finished_ok or "on_unhandled_failure" in self.inputs:
+            return None
+        return self._stop("ERROR_PROPERTY_FAILED", node)
+
+    def _repaired(self, node: CalcJobNode, what: str) -> ProcessHandlerReport:
+        self.report(f"PropertyCalculation<{node.pk}>: {what}")
+        return ProcessHandlerReport(do_break=True)
+
+    def _stop(self, label: str, node: CalcJobNode) -> ProcessHandlerReport:
+        """End with an exit code, and with what the job has finished."""
+        message = f"PropertyCalculation<{node.pk}> [{node.exit_status}] {node.exit_message}"
+        code: ExitCode = self.exit_codes[label].format(message=message)
+        self.report(code.message)
+        if "results" in node.outputs:
+            self.out_many(self.exposed_outputs(node, PropertyCalculation))
+        return ProcessHandlerReport(do_break=True, exit_code=code)
+
+
+def _finished(node: CalcJobNode) -> dict[str, Any] | None:
+    """Return what a job left for its successor, without the cost, or None where it left nothing."""
+    if (
+        "retrieved" not in node.outputs
+        or PARTIAL_FILE not in node.outputs.retrieved.base.repository.list_object_names()
+    ):
+        return None
+    try:
+        document = json.loads(node.outputs.retrieved.base.repository.get_object_content(PARTIAL_FILE))
+    except ValueError:  # cut short while it was written
+        return None
+    steps = {name: item["notebook"]["steps"] for name, item in document.get("unfinished", {}).items()}
+    properties = sorted(document.get("properties", {}))
+    return {"properties": properties, "steps": steps} if properties or any(steps.values()) else None
+
+
+def _count(finished: Mapping[str, Any]) -> str:
+    properties, steps = len(finished["properties"]), sum(len(names) for names in finished["steps"].values())
+    return f"{properties} properties and {steps} steps of the next"
+
+
+__all__ = ("PropertyBaseWorkChain",)
