@@ -5,18 +5,26 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
-from ase.geometry import find_mic
 from pydantic import Field, field_validator
 
-from aiida_mlip.science.keys import CONFIG_TYPE, EV_PER_ANGSTROM3_IN_GPA
-from aiida_mlip.science.models import StrictModel
-from aiida_mlip.science.properties._base import Flag, Outcome, Property, PropertyResult, Quantity, Report
-from aiida_mlip.science.properties._bulk import BulkState, CrystalInputs, bulk_state, pressure
+from aiida_mlip.science.keys import CONFIG_TYPE
+from aiida_mlip.science.properties._base import Flag, Outcome, Property, Quantity, Report
+from aiida_mlip.science.properties._bulk import CrystalInputs
 from aiida_mlip.science.properties._crystals import Structure, cubic_cell
+from aiida_mlip.science.properties._point_defects import (
+    DefectInCell,
+    DefectResult,
+    Host,
+    convergence_flags,
+    displacements,
+    embed,
+    extrapolate,
+    formation_energy,
+    host,
+    in_cell,
+    shaken,
+)
 from aiida_mlip.science.properties._relax import relax
-
-MAX_SIZE_CHANGE = 0.02
-"""Change of the formation energy between the two largest cells [eV] that is flagged."""
 
 MAX_DISPLACEMENT = 0.25
 """Displacement, as a fraction of the nearest-neighbour distance, from which an atom may have left its site."""
@@ -26,7 +34,7 @@ class VacancyInputs(CrystalInputs):
     """Inputs of ``vacancy``."""
 
     sizes: tuple[int, ...] = Field(
-        default=(3,), min_length=1, description="cubic cells along each edge; with two or more it is extrapolated"
+        default=(3, 4), min_length=1, description="cubic cells along each edge; with two or more it is extrapolated"
     )
     fmax: float = Field(default=0.01, gt=0, description="largest force on an atom that counts as relaxed [eV/Å]")
     max_steps: int = Field(default=200, gt=0, description="steps of the relaxation")
@@ -43,23 +51,14 @@ class VacancyInputs(CrystalInputs):
         return tuple(sorted(value))
 
 
-class VacancyInCell(StrictModel):
+class VacancyInCell(DefectInCell):
     """A vacancy in one size of the cell."""
 
-    size: int = Field(description="cubic cells along each edge")
-    atoms: int = Field(description="atoms in the cell with the vacancy")
-    formation_energy: float = Field(description="at constant volume, relaxed [eV]")
-    unrelaxed: float = Field(description="the same with the atoms on their (slightly displaced) bulk sites [eV]")
-    corrected: float = Field(description="at zero pressure in linear elasticity: minus P^2 V / 2B [eV]")
-    pressure: float = Field(description="of the relaxed cell at constant volume [GPa]")
-    relaxation_volume: float = Field(description="P V / B, in atomic volumes")
+    unrelaxed: float = Field(description="formation energy with the atoms where the relaxation started [eV]")
     max_displacement: float = Field(description="largest displacement from a bulk site [Å]")
-    fmax: float = Field(description="largest force at the end [eV/Å]")
-    steps: int = Field(description="steps of the relaxation")
-    converged: bool = Field(description="whether the forces are below the limit")
 
 
-class VacancyResult(PropertyResult):
+class VacancyResult(DefectResult):
     """Result of ``vacancy``."""
 
     formation_energy: float = Field(description="of the largest cell, constant volume, relaxed [eV]")
@@ -67,9 +66,9 @@ class VacancyResult(PropertyResult):
     extrapolated: float | None = Field(
         description="of an infinite cell [eV], linear in 1 / volume through the two largest; None for one size"
     )
-    bulk_energy: float = Field(description="per atom of the crystal [eV]")
-    bulk_modulus: float = Field(description="used in the correction, from the pressure at +-1 % in a [GPa]")
-    lattice_constant: float = Field(description="of the cubic cell [Å]")
+    relaxation_volume: float = Field(
+        description="of the largest cell, in atomic volumes; negative: the crystal shrinks"
+    )
     cells: tuple[VacancyInCell, ...] = Field(description="ascending size")
 
 
@@ -83,94 +82,96 @@ def vacancy_cell(
     atoms = cubic_cell(element, structure, a) * (size, size, size)
     del atoms[0]
     if noise > 0:
-        atoms.positions += np.random.default_rng(seed).normal(scale=noise, size=atoms.positions.shape)
+        atoms.positions = shaken(atoms, noise, seed)
     return atoms
 
 
 def run(inputs: VacancyInputs, calculator: BaseCalculator, report: Report) -> Outcome[VacancyResult]:
-    """Relax a vacancy in each size of the cell."""
-    bulk = bulk_state(inputs, calculator)
-    relaxed = [_in_cell(inputs, size, bulk, calculator, report) for size in inputs.sizes]
-    cells = [cell for cell, _ in relaxed]
+    """Relax a vacancy in each size of the cell; a larger cell starts from the displacements of the smaller one."""
+    crystal = host(inputs, calculator, report)
+    cells: list[VacancyInCell] = []
+    structures: list[Atoms] = []
+    for size in inputs.sizes:
+        start = _start(inputs, size, crystal.bulk.a, structures[-1] if structures else None)
+        cell, atoms = _in_cell(inputs, start, crystal, calculator, report)
+        cells.append(cell)
+        structures.append(atoms)
     result = VacancyResult(
         formation_energy=cells[-1].formation_energy,
         corrected=cells[-1].corrected,
         extrapolated=extrapolate(cells[-2], cells[-1]) if len(cells) > 1 else None,
-        bulk_energy=bulk.energy,
-        bulk_modulus=bulk.modulus * EV_PER_ANGSTROM3_IN_GPA,
-        lattice_constant=bulk.a,
+        relaxation_volume=cells[-1].relaxation_volume,
         cells=tuple(cells),
-        flags=tuple(_flags(inputs, bulk.a, cells)),
+        flags=tuple(_flags(crystal, cells)),
+        **crystal.summary(),
     )
-    quantity = Quantity(key="vacancy_formation", value=result.formation_energy, unit="eV", label="E_f (vacancy)")
-    return Outcome(result, (quantity,), tuple(atoms for _, atoms in relaxed))
+    return Outcome(result, _quantities(result), tuple(structures))
 
 
-def extrapolate(small: VacancyInCell, large: VacancyInCell) -> float:
-    """Return the formation energy of an infinite cell [eV]: the elastic energy of the images falls as 1 / volume."""
-    ratio = (small.size / large.size) ** 3
-    return (large.formation_energy - ratio * small.formation_energy) / (1 - ratio)
+def _start(inputs: VacancyInputs, size: int, a: float, smaller: Atoms | None) -> Atoms:
+    """Return the vacancy before its relaxation; ``smaller`` is a relaxed one in a smaller cell, or None."""
+    start = vacancy_cell(inputs.element, inputs.structure, a, size)
+    if smaller is not None:
+        edge = round(smaller.cell.lengths()[0] / a)
+        start.positions = embed(vacancy_cell(inputs.element, inputs.structure, a, edge), smaller, start, np.zeros(3))
+    start.positions = shaken(start, inputs.noise, inputs.seed)
+    return start
 
 
 def _in_cell(
-    inputs: VacancyInputs, size: int, bulk: BulkState, calculator: BaseCalculator, report: Report
+    inputs: VacancyInputs, start: Atoms, crystal: Host, calculator: BaseCalculator, report: Report
 ) -> tuple[VacancyInCell, Atoms]:
-    sites = vacancy_cell(inputs.element, inputs.structure, bulk.a, size)
-    atoms = vacancy_cell(inputs.element, inputs.structure, bulk.a, size, noise=inputs.noise, seed=inputs.seed)
-    atoms.calc = calculator
-    unrelaxed = _formation_energy(atoms, bulk)
+    """Return the relaxed vacancy in the cell of ``start``; what it gives is kept, with its positions."""
+    size = round(start.cell.lengths()[0] / crystal.bulk.a)
     stage = f"{size}x{size}x{size}"
-    relaxation = relax(atoms, fmax=inputs.fmax, max_steps=inputs.max_steps, report=report, stage=stage)
-    energy, volume, p = _formation_energy(atoms, bulk), float(atoms.get_volume()), pressure(atoms)
-    cell = VacancyInCell(
-        size=size,
-        atoms=len(atoms),
-        formation_energy=energy,
-        unrelaxed=unrelaxed,
-        corrected=energy - p**2 * volume / (2 * bulk.modulus),
-        pressure=p * EV_PER_ANGSTROM3_IN_GPA,
-        relaxation_volume=p / bulk.modulus * (len(atoms) + 1),
-        max_displacement=_largest_displacement(sites, atoms),
-        fmax=relaxation.fmax,
-        steps=relaxation.steps,
-        converged=relaxation.converged,
-    )
-    atoms.calc = None
+    sites = vacancy_cell(inputs.element, inputs.structure, crystal.bulk.a, size)
+
+    def make() -> dict[str, object]:
+        atoms = start.copy()
+        atoms.calc = calculator
+        unrelaxed = formation_energy(atoms, crystal.bulk)
+        relaxation = relax(
+            atoms, fmax=inputs.fmax, max_steps=inputs.max_steps, report=report, stage=stage, keep=f"{stage} so far"
+        )
+        numbers = in_cell(atoms, size, len(atoms) + 1, crystal, relaxation).model_dump()
+        moved = float(np.linalg.norm(displacements(sites, atoms), axis=1).max())
+        return {
+            "cell": {**numbers, "unrelaxed": unrelaxed, "max_displacement": moved},
+            "positions": atoms.positions.tolist(),
+        }
+
+    kept = report.keep(stage, make)
+    atoms = sites.copy()
+    atoms.positions = kept["positions"]
     atoms.info = {CONFIG_TYPE: f"vacancy_{stage}"}
-    return cell, atoms
+    return VacancyInCell.model_validate(kept["cell"]), atoms
 
 
-def _formation_energy(atoms: Atoms, bulk: BulkState) -> float:
-    return float(atoms.get_potential_energy(force_consistent=True)) - len(atoms) * bulk.energy
-
-
-def _largest_displacement(before: Atoms, after: Atoms) -> float:
-    """Return the largest displacement [Å], not counting a shift of the whole cell."""
-    shift, _ = find_mic(after.positions - before.positions, after.cell, after.pbc)
-    return float(np.linalg.norm(shift - shift.mean(axis=0), axis=1).max())
-
-
-def _flags(inputs: VacancyInputs, a: float, cells: list[VacancyInCell]) -> list[Flag]:
-    bulk = cubic_cell(inputs.element, inputs.structure, a) * (2, 2, 2)
-    neighbour = float(np.min(bulk.get_distances(0, range(1, len(bulk)), mic=True)))
-    flags = []
+def _flags(crystal: Host, cells: list[VacancyInCell]) -> list[Flag]:
+    flags = convergence_flags(cells)
     for cell in cells:
-        where = f"{cell.size}x{cell.size}x{cell.size}"
-        if not cell.converged:
-            message = f"{where}: the largest force is {cell.fmax:.3f} eV/Å after {cell.steps} steps"
-            flags.append(Flag(name="not_converged", message=message, unusable=True))
-        if cell.max_displacement > MAX_DISPLACEMENT * neighbour:
-            message = f"{where}: an atom moved by {cell.max_displacement:.2f} Å: this is no longer a plain vacancy"
+        if cell.max_displacement > MAX_DISPLACEMENT * crystal.neighbour:
+            message = (
+                f"in {cell.size}x{cell.size}x{cell.size} cells: an atom moved by {cell.max_displacement:.2f} Å: this "
+                "is no longer a plain vacancy"
+            )
             flags.append(Flag(name="left_sites", message=message))
     last = cells[-1].formation_energy
     if last < 0:
         flags.append(Flag(name="negative_energy", message=f"E_f = {last:.3f} eV: vacancies form by themselves"))
-    if len(cells) > 1 and abs(last - cells[-2].formation_energy) > MAX_SIZE_CHANGE:
-        change = 1e3 * (last - cells[-2].formation_energy)
-        flags.append(
-            Flag(name="size_dependent", message=f"E_f changes by {change:+.0f} meV between the two largest cells")
-        )
     return flags
+
+
+def _quantities(result: VacancyResult) -> tuple[Quantity, ...]:
+    """Name the numbers; ``vacancy_formation`` is the one at constant volume, as in the reference data."""
+    rows = [
+        ("vacancy_formation", result.formation_energy, "eV", "E_f (vacancy)"),
+        ("vacancy_formation_corrected", result.corrected, "eV", "E_f (vacancy, zero pressure)"),
+        ("vacancy_relaxation_volume", result.relaxation_volume, "atomic volumes", "ΔV (vacancy)"),
+    ]
+    if result.extrapolated is not None:
+        rows.append(("vacancy_formation_extrapolated", result.extrapolated, "eV", "E_f (vacancy, extrapolated)"))
+    return tuple(Quantity(key=key, value=value, unit=unit, label=label) for key, value, unit, label in rows)
 
 
 PROPERTY = Property(
