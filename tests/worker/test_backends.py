@@ -11,8 +11,8 @@ from ase.calculators.emt import EMT
 
 from aiida_mlip.schema.errors import TaskError
 from aiida_mlip.schema.potential import PotentialInfo
-from aiida_mlip.worker.backends import BACKENDS, backend_of, detect, load_potential
-from aiida_mlip.worker.backends.mace import bind, sha256_of
+from aiida_mlip.worker.backends import BACKENDS, backend_of, detect, load_potential, sha256_of
+from aiida_mlip.worker.backends.mace import bind
 
 
 @pytest.fixture

@@ -16,10 +16,8 @@ from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.parsers.base import MlipParser, ParsingError, find_file, results_node, storable
 from aiida_mlip.schema.job import Failure, Result
 from aiida_mlip.schema.potential import PotentialInfo
+from aiida_mlip.schema.training import NEW_HEAD
 from aiida_mlip.science.models import explain
-
-NEW_HEAD = "Default"
-"""The head of the new data; the worker names it so."""
 
 
 class TrainParser(MlipParser):

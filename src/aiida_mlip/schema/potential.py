@@ -12,6 +12,10 @@ Dtype = Literal["float32", "float64"]
 Device = Literal["cpu", "cuda"]
 
 
+DEFAULT_HEAD = "Default"
+"""The head of a model that has one and names none, and of newly trained data; mace names it so."""
+
+
 class PotentialInfo(StrictModel):
     """The description that travels with a model file.
 
@@ -24,8 +28,8 @@ class PotentialInfo(StrictModel):
     num_interactions: int = Field(
         default=1, ge=1, description="layers; the receptive field is num_interactions * r_max"
     )
-    heads: tuple[str, ...] = Field(default=("Default",), min_length=1, description="heads in the file, in order")
-    head: str = Field(default="Default", description="the head that is meant when nothing else is said")
+    heads: tuple[str, ...] = Field(default=(DEFAULT_HEAD,), min_length=1, description="heads in the file, in order")
+    head: str = Field(default=DEFAULT_HEAD, description="the head that is meant when nothing else is said")
     dtype: Dtype = Field(description="floating-point type of the stored parameters")
     num_parameters: int = Field(ge=0, description="number of learnable scalars")
     e0s: dict[str, dict[str, float]] = Field(default_factory=dict, description="head -> symbol -> E0 [eV]")

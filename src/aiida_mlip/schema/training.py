@@ -7,8 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from aiida_mlip.schema.potential import Device, Dtype
+from aiida_mlip.schema.potential import DEFAULT_HEAD, Device, Dtype
 from aiida_mlip.science.models import StrictModel
+
+NEW_HEAD = DEFAULT_HEAD
+"""The head of the new data."""
+REPLAY_HEAD = "pt_head"
+"""The head of the replay data; mace names it so."""
 
 
 class Scratch(StrictModel):

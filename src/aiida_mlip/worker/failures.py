@@ -16,7 +16,8 @@ OUT_OF_MEMORY_MARKS = (
 )
 """Texts by which running out of memory is told, in an exception or a log."""
 
-_PACKAGES = {"mace": "mace-torch", "torch": "torch", "e3nn": "e3nn", "matscipy": "matscipy", "spglib": "spglib"}
+_PACKAGES = {"mace": "mace-torch", "torch_geometric": "torch-geometric"}
+"""Module -> distribution, where their names differ."""
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -31,7 +32,8 @@ def failure_of(error: BaseException) -> Failure:
             details=error.details,
         )
     if isinstance(error, ImportError):
-        package = _PACKAGES.get((error.name or "").split(".")[0], error.name or "the missing package")
+        module = (error.name or "").split(".")[0]
+        package = _PACKAGES.get(module, module or "the missing package")
         return Failure(
             kind=ErrorKind.BACKEND_IMPORT,
             message=f"The Python environment of the compute node cannot import what the task needs: {error}.",

@@ -51,7 +51,7 @@ def run_job(job_file: Path) -> int:
     result = Result(
         task=_task_of(document),
         error=error,
-        versions=versions(document.get("settings")),
+        versions=versions(document.get("settings"), document.get("potential")),
         timings={**reporter.timings, "total": time.monotonic() - start},
         payload=payload,
     )

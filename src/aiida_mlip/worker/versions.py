@@ -9,22 +9,36 @@ from typing import Any
 
 from aiida_mlip import __version__
 
-DISTRIBUTIONS = ("torch", "mace-torch", "e3nn", "ase", "matscipy", "spglib", "numpy", "scipy", "pydantic")
+DISTRIBUTIONS = ("torch", "e3nn", "ase", "matscipy", "spglib", "numpy", "scipy", "pydantic")
+"""Libraries that results depend on, whatever the potential."""
+
+ARCHITECTURES = {"mace": ("mace-torch",), "chgnet": ("chgnet", "pymatgen"), "sevennet": ("sevenn", "torch-geometric")}
+"""Architecture -> the distributions that compute with it."""
 
 
-def versions(settings: dict[str, Any] | None = None) -> dict[str, str]:
+def versions(settings: dict[str, Any] | None = None, potential: dict[str, Any] | None = None) -> dict[str, str]:
     """Return name -> version of the worker, Python and the libraries, and the names of host and device.
 
     :param settings: settings of the job; where their ``device`` is ``cuda`` and torch is loaded, the GPU is named.
+    :param potential: description of the job's potential; what computes with it is added.
     """
     found = {"worker": __version__, "python": platform.python_version(), "host": platform.node()}
-    for name in DISTRIBUTIONS:
+    for name in (*DISTRIBUTIONS, *_of_potential(potential or {})):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     found["device"] = _device_name(str((settings or {}).get("device", "cpu")))
     return found
+
+
+def _of_potential(potential: dict[str, Any]) -> tuple[str, ...]:
+    """Return the distributions that compute with a potential; mace's where nothing is known of it."""
+    calculator = (potential.get("extra") or {}).get("calculator")
+    if calculator is not None:
+        module = str(calculator).split(":")[0].split(".")[0]
+        return tuple(dict.fromkeys(metadata.packages_distributions().get(module, [])))
+    return ARCHITECTURES.get(str(potential.get("architecture", "mace")), ())
 
 
 def _device_name(device: str) -> str:

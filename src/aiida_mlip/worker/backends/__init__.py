@@ -5,7 +5,9 @@ A backend is one file here; adding one touches nothing else but the table below.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -51,10 +53,10 @@ class Potential(Protocol):
 
 
 class Backend(Protocol):
-    """One potential architecture."""
+    """One potential architecture; backends inherit from it, so that its methods are described here only."""
 
     def inspect(self, path: Path) -> PotentialInfo:
-        """Describe a model file.
+        """Describe a model file, without the package of its architecture where that is possible.
 
         :raises TaskError: of kind ``input`` where it is not a model of this architecture.
         """
@@ -72,18 +74,25 @@ class Backend(Protocol):
 
         :param info: its description; where given, its facts that the file does not hold (level of theory, licence,
             head that is meant) are kept.
+        :param dtype: type of the arithmetic, whatever type the weights are stored in.
         :param head: head to use; None: the one of ``info``.
         :raises TaskError: of kind ``input`` for a wrong file or head, ``device`` where the device is not there.
         """
 
 
 BACKENDS: Mapping[str, str] = {
-    "mace": "aiida_mlip.worker.backends.mace:MaceBackend",
+    "ase": "aiida_mlip.worker.backends.ase_calculators:AseBackend",
+    "chgnet": "aiida_mlip.worker.backends.chgnet:ChgnetBackend",
     "emt": "aiida_mlip.worker.backends.ase_calculators:EmtBackend",
     "finnis_sinclair": "aiida_mlip.worker.backends.finnis_sinclair:FinnisSinclairBackend",
     "lj": "aiida_mlip.worker.backends.ase_calculators:LennardJonesBackend",
+    "mace": "aiida_mlip.worker.backends.mace:MaceBackend",
+    "sevennet": "aiida_mlip.worker.backends.sevennet:SevenNetBackend",
 }
 """Architecture -> ``module:class``."""
+
+MARKS: Mapping[str, bytes] = {"chgnet": b"atom_graph_cutoff", "sevennet": b"E3_equivariant_model"}
+"""Architecture -> a text in the pickle of its files; it is looked for without loading anything."""
 
 
 def backend_of(architecture: str) -> Backend:
@@ -103,12 +112,22 @@ def backend_of(architecture: str) -> Backend:
 
 
 def detect(path: Path) -> str:
-    """Return the architecture of a model file: a JSON object names its own, everything else is mace's."""
+    """Return the architecture of a model file, without loading it.
+
+    A JSON object names its own, files of torch with one of :data:`MARKS` are told by it, and all others are mace's.
+    """
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
         return str(document["architecture"])
     except (ValueError, KeyError, TypeError):
+        pass
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            content = archive.read(name)
+    except (OSError, zipfile.BadZipFile, StopIteration):
         return "mace"
+    return next((architecture for architecture, mark in MARKS.items() if mark in content), "mace")
 
 
 def load_potential(
@@ -139,3 +158,9 @@ def refuse_unknown_elements(frames: Sequence[Atoms], elements: Sequence[str], *,
                 f"Known elements: {', '.join(elements)}. Use a potential that has it, or remove the frame.",
                 details={"frame": index, "missing": missing},
             )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the checksum of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,26 +1,27 @@
-"""Potentials that are an ASE calculator with parameters; the model file is a small JSON document.
+"""Potentials that are an ASE calculator, applied frame by frame; some are a small JSON document.
 
 ``{"architecture": "emt", "elements": ["Cu", "Ni"], "r_max": 5.0, "parameters": {...}}``: the parameters go to the
-calculator as they are. These potentials are analytic, so they serve for tests of logic and as a fast baseline.
+calculator as they are. With ``"architecture": "ase"`` the document names the calculator too, as ``module:class``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from pydantic import Field, ValidationError
+from typing_extensions import override
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.potential import Device, Dtype, PotentialInfo
+from aiida_mlip.science.models import StrictModel, explain
 from aiida_mlip.science.predictions import Predictions
-from aiida_mlip.worker.backends import ProgressCallback, refuse_unknown_elements
+from aiida_mlip.worker.backends import Backend, ProgressCallback, refuse_unknown_elements, sha256_of
 
 
 class CalculatorPotential:
@@ -43,7 +44,10 @@ class CalculatorPotential:
         descriptors: bool = False,
         on_progress: ProgressCallback | None = None,
     ) -> Predictions:
-        """See :class:`aiida_mlip.worker.backends.Potential`; there are no descriptors."""
+        """See :class:`aiida_mlip.worker.backends.Potential`; there are no descriptors.
+
+        The stress is missing (NaN) also where the calculator has none.
+        """
         if descriptors:
             raise TaskError(
                 ErrorKind.INPUT,
@@ -54,10 +58,12 @@ class CalculatorPotential:
         energies, forces = np.zeros(len(frames)), []
         stresses = np.full((len(frames), 6), np.nan)
         calculator = self._make()
+        consistent = "free_energy" in calculator.implemented_properties
+        stress = stress and "stress" in calculator.implemented_properties
         for index, frame in enumerate(frames):
             atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
             atoms.calc = calculator
-            energies[index] = atoms.get_potential_energy(force_consistent=True)
+            energies[index] = atoms.get_potential_energy(force_consistent=consistent)
             forces.append(np.array(atoms.get_forces(), dtype=float))
             if stress and atoms.pbc.all():
                 stresses[index] = atoms.get_stress(voigt=True)
@@ -66,7 +72,19 @@ class CalculatorPotential:
         return Predictions(energies, forces, stresses)
 
 
-class CalculatorBackend:
+class CalculatorFile(StrictModel):
+    """The JSON document that is the model file."""
+
+    architecture: str
+    elements: tuple[str, ...] = Field(description="chemical symbols that the calculator knows", min_length=1)
+    calculator: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$", description="module:class; for 'ase' only")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="keywords of the calculator")
+    r_max: float | None = Field(default=None, gt=0, description="cut-off [Å]")
+    level_of_theory: str | None = None
+    licence: str | None = None
+
+
+class CalculatorBackend(Backend):
     """A backend around one ASE calculator class."""
 
     architecture = ""
@@ -75,55 +93,119 @@ class CalculatorBackend:
     r_max = 5.0
     """Cut-off [Å] where the model file names none."""
 
+    @override
     def inspect(self, path: Path) -> PotentialInfo:
-        """See :class:`aiida_mlip.worker.backends.Backend`."""
         document = self._read(path)
         return PotentialInfo(
             architecture=self.architecture,
-            elements=tuple(document["elements"]),
-            r_max=float(document.get("r_max", self.r_max)),
+            elements=document.elements,
+            r_max=document.r_max or self.r_max,
             dtype="float64",
             num_parameters=0,
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-            level_of_theory=self.architecture,
-            licence="LGPL-2.1-or-later",
+            sha256=sha256_of(path),
+            level_of_theory=document.level_of_theory or self.architecture,
+            licence=document.licence or "LGPL-2.1-or-later",
         )
 
+    @override
     def load(
         self,
         path: Path,
         *,
         info: PotentialInfo | None = None,
         device: Device = "cpu",
-        dtype: Dtype = "float64",  # noqa: ARG002 - always float64
+        dtype: Dtype = "float64",
         head: str | None = None,
     ) -> CalculatorPotential:
-        """See :class:`aiida_mlip.worker.backends.Backend`."""
-        described = info or self.inspect(path)
+        described = with_head(info or self.inspect(path), head)
         if device != "cpu":
             raise TaskError(ErrorKind.DEVICE, f"device = {device!r}: {self.architecture!r} runs on cpu.", "Use cpu.")
-        if head is not None and head not in described.heads:
+        document = self._read(path)
+        calculator = _calculator_class(document.calculator or self.calculator)
+        return CalculatorPotential(described, lambda: calculator(**document.parameters))
+
+    def _read(self, path: Path) -> CalculatorFile:
+        """Return the document of the model file.
+
+        :raises TaskError: of kind ``input`` where it is not one of this architecture.
+        """
+        try:
+            document = CalculatorFile.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            reason = explain(error, what="file", model=CalculatorFile)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = str(error)
+        else:
+            reason = f"architecture = {document.architecture!r}" if document.architecture != self.architecture else ""
+        if reason:
             raise TaskError(
                 ErrorKind.INPUT,
-                f"head = {head!r} is not in the potential.",
-                f"Its heads are: {', '.join(described.heads)}.",
+                f"{path.name} is not a potential of architecture {self.architecture!r}: {reason}.",
+                'It has to be a JSON object with "architecture" and "elements".',
             )
-        module, name = self.calculator.split(":")
-        parameters: dict[str, Any] = dict(self._read(path).get("parameters", {}))
-        return CalculatorPotential(described, lambda: getattr(import_module(module), name)(**parameters))
+        return document
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            if document["architecture"] == self.architecture and document["elements"]:
-                return dict(document)
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+
+def with_head(info: PotentialInfo, head: str | None) -> PotentialInfo:
+    """Return a description with the head that is asked for.
+
+    :param head: None means the head of ``info``.
+    :raises TaskError: of kind ``input`` where there is no such head.
+    """
+    wanted = head or info.head
+    if wanted not in info.heads:
         raise TaskError(
-            ErrorKind.INPUT,
-            f"{path.name} is not a potential of architecture {self.architecture!r}.",
-            'It has to be a JSON object with "architecture" and "elements".',
+            ErrorKind.INPUT, f"head = {wanted!r} is not in the potential.", f"Its heads are: {', '.join(info.heads)}."
         )
+    return info.model_copy(update={"head": wanted})
+
+
+def _calculator_class(target: str) -> Callable[..., Calculator]:
+    """Import the class that ``module:class`` names.
+
+    :raises ImportError: where the module cannot be imported.
+    :raises TaskError: of kind ``input`` where the module has no such class.
+    """
+    module_name, name = target.split(":")
+    module = import_module(module_name)
+    if not hasattr(module, name):
+        raise TaskError(
+            ErrorKind.INPUT, f"calculator = {target!r}: {module_name} has no {name}.", "Write it as module:class."
+        )
+    found: Callable[..., Calculator] = getattr(module, name)
+    return found
+
+
+class AseBackend(CalculatorBackend):
+    """Any ASE calculator that can be imported on the compute node; it gets device and type as parameters, if at all."""
+
+    architecture = "ase"
+
+    @override
+    def inspect(self, path: Path) -> PotentialInfo:
+        document = self._read(path)
+        calculator = str(document.calculator)
+        info = super().inspect(path)
+        unknown = {"level_of_theory": document.level_of_theory or "unknown", "licence": document.licence or "unknown"}
+        extra = {"calculator": calculator}
+        return info.model_copy(update={**unknown, "backend_version": distribution_of(calculator), "extra": extra})
+
+    @override
+    def _read(self, path: Path) -> CalculatorFile:
+        document = super()._read(path)
+        if document.calculator is None:
+            raise TaskError(
+                ErrorKind.INPUT,
+                f"{path.name} names no calculator.",
+                'Add one as module:class, e.g. "calculator": "tblite.ase:TBLite".',
+            )
+        return document
+
+
+def distribution_of(target: str) -> str:
+    """Return ``name version`` of the distribution that holds ``module:class``; empty where it is not installed."""
+    found = metadata.packages_distributions().get(target.split(":", maxsplit=1)[0].split(".", maxsplit=1)[0], [])
+    return f"{found[0]} {metadata.version(found[0])}" if found else ""
 
 
 class EmtBackend(CalculatorBackend):

@@ -6,10 +6,8 @@ A model file is a pickle: loading it runs code. The caller has to know where the
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,14 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
+from typing_extensions import override
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
-from aiida_mlip.schema.potential import Device, Dtype, PotentialInfo
+from aiida_mlip.schema.potential import DEFAULT_HEAD, Device, Dtype, PotentialInfo
+from aiida_mlip.schema.training import REPLAY_HEAD
 from aiida_mlip.science.predictions import FloatArray, Predictions
-from aiida_mlip.worker.backends import ProgressCallback, refuse_unknown_elements
-
-TORCH_DTYPES = {"float32": torch.float32, "float64": torch.float64}
-REPLAY_HEAD = "pt_head"
-"""The name that mace gives to the head of the replay data."""
+from aiida_mlip.worker.backends import Backend, ProgressCallback, refuse_unknown_elements, sha256_of
+from aiida_mlip.worker.backends._torch import TORCH_DTYPES, default_dtype, require_device
 
 
 class MacePotential:
@@ -124,13 +121,14 @@ class MacePotential:
             yield Batch.from_data_list(graphs).to(self._device)
 
 
-class MaceBackend:
+class MaceBackend(Backend):
     """Models of mace-torch."""
 
+    @override
     def inspect(self, path: Path) -> PotentialInfo:
-        """See :class:`aiida_mlip.worker.backends.Backend`."""
         return describe(read_model(path), sha256=sha256_of(path))
 
+    @override
     def load(
         self,
         path: Path,
@@ -140,7 +138,6 @@ class MaceBackend:
         dtype: Dtype = "float64",
         head: str | None = None,
     ) -> MacePotential:
-        """See :class:`aiida_mlip.worker.backends.Backend`."""
         model = read_model(path, device=device)
         return bind(model, info=info, device=device, dtype=dtype, head=head)
 
@@ -191,23 +188,10 @@ def read_model(path: Path, *, device: Device = "cpu") -> Any:
     return model
 
 
-def require_device(device: Device) -> None:
-    """Raise where torch cannot use the device.
-
-    :raises TaskError: of kind ``device``.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise TaskError(
-            ErrorKind.DEVICE,
-            "device = 'cuda': torch sees no GPU on this node.",
-            "Ask the scheduler for a GPU and install a CUDA build of torch, or set device = 'cpu'.",
-        )
-
-
 def describe(model: Any, *, sha256: str = "") -> PotentialInfo:
     """Return what is known of a model in memory."""
     symbols = tuple(chemical_symbols[int(z)] for z in model.atomic_numbers)
-    heads = tuple(getattr(model, "heads", None) or ("Default",))
+    heads = tuple(getattr(model, "heads", None) or (DEFAULT_HEAD,))
     energies = _array(model.atomic_energies_fn.atomic_energies).reshape(-1, len(symbols))
     if len(energies) == 1 < len(heads):
         energies = np.repeat(energies, len(heads), axis=0)
@@ -237,23 +221,6 @@ def _default_head(heads: Sequence[str]) -> str:
         if head.lower() == "default":
             return head
     return next((head for head in heads if head != REPLAY_HEAD), heads[0])
-
-
-def sha256_of(path: Path) -> str:
-    """Return the checksum of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-@contextmanager
-def default_dtype(dtype: Dtype) -> Iterator[None]:
-    """Set torch's default floating-point type for a while; mace makes its graphs in it."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(TORCH_DTYPES[dtype])
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _array(tensor: Any) -> FloatArray:

@@ -15,17 +15,19 @@ import torch
 from ase import Atoms
 
 from aiida_mlip.schema.potential import PotentialInfo
+from aiida_mlip.schema.training import NEW_HEAD, REPLAY_HEAD
 from aiida_mlip.science.composition import composition_energy
 from aiida_mlip.science.errors import error_table
 from aiida_mlip.science.predictions import Predictions
-from aiida_mlip.worker.backends.mace import REPLAY_HEAD, bind, describe, sha256_of
+from aiida_mlip.worker.backends import sha256_of
+from aiida_mlip.worker.backends.mace import bind, describe
 from aiida_mlip.worker.context import Context, Stopped
 from aiida_mlip.worker.training import proof as proofs
 from aiida_mlip.worker.training.checkpoints import CheckpointKeeper, TrainingState
 from aiida_mlip.worker.training.curve import Curve
 from aiida_mlip.worker.training.data import config_type, describe_types
 from aiida_mlip.worker.training.finalise import learning_rate_of, model_of_epoch
-from aiida_mlip.worker.training.options import NAME, NEW_HEAD, command, heads, tag
+from aiida_mlip.worker.training.options import NAME, command, heads, tag
 from aiida_mlip.worker.training.plan import Plan, make_plan, write_inputs
 from aiida_mlip.worker.training.process import MaceRun
 

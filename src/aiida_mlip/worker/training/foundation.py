@@ -15,15 +15,9 @@ from ase import Atoms
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.schema.training import TrainSettings
-from aiida_mlip.worker.backends.mace import (
-    TORCH_DTYPES,
-    MacePotential,
-    bind,
-    default_dtype,
-    describe,
-    read_model,
-    sha256_of,
-)
+from aiida_mlip.worker.backends import sha256_of
+from aiida_mlip.worker.backends._torch import TORCH_DTYPES, default_dtype
+from aiida_mlip.worker.backends.mace import MacePotential, bind, describe, read_model
 
 SAME_ENERGY = 1e-4
 """Largest difference [eV/atom] between the model with all heads and with one, in float32."""

@@ -14,13 +14,10 @@ from ase.data import atomic_numbers
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.mace_options import MANAGED, OPTIONS, TYPED, UNSUPPORTED
-from aiida_mlip.schema.training import Frozen, Lora, Scratch, TrainSettings
+from aiida_mlip.schema.training import NEW_HEAD, REPLAY_HEAD, Frozen, Lora, Scratch, TrainSettings
 from aiida_mlip.science.keys import ENERGY, FORCES, STRESS
-from aiida_mlip.worker.backends.mace import REPLAY_HEAD
 
 NAME = "mlip"
-NEW_HEAD = "Default"
-"""The head of the new data; mace names it so."""
 
 FREEZE = {"embedding": 1, "interactions": 5, "products": 6}
 """Level that is kept -> mace's number; negative numbers freeze nothing, and 7 trains nothing."""

@@ -9,16 +9,15 @@ from pathlib import Path
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.potential import PotentialInfo
-from aiida_mlip.schema.training import Replay, Scratch, TrainSettings
+from aiida_mlip.schema.training import NEW_HEAD, REPLAY_HEAD, Replay, Scratch, TrainSettings
 from aiida_mlip.worker.backends import refuse_unknown_elements
-from aiida_mlip.worker.backends.mace import REPLAY_HEAD, require_device
+from aiida_mlip.worker.backends._torch import require_device
 from aiida_mlip.worker.context import Context
 from aiida_mlip.worker.settings import parse_settings
 from aiida_mlip.worker.training.checkpoints import TrainingState, load_restart
 from aiida_mlip.worker.training.data import TrainingData, load, write_for_mace
 from aiida_mlip.worker.training.foundation import FoundationModel, prepare_foundation
 from aiida_mlip.worker.training.options import (
-    NEW_HEAD,
     MaceFiles,
     heads,
     mace_options,

@@ -15,7 +15,8 @@ from ase.data import chemical_symbols
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.training import Frozen, Lora, Scratch, TrainSettings
-from aiida_mlip.worker.backends.mace import default_dtype, describe
+from aiida_mlip.worker.backends._torch import default_dtype
+from aiida_mlip.worker.backends.mace import describe
 
 GROUPS = {"embedding": "node_embedding", "interactions": "interactions", "products": "products", "readouts": "readouts"}
 """Group of parameters -> the part of the model that it is; mace's optimizer holds these and no others."""
