@@ -158,12 +158,12 @@ def _table(models: list[FoundationModel]) -> Table:
     from aiida_mlip.foundation.fetch import cached_path
 
     table = Table(header_style="bold")
-    for heading in ("name", "mace's name", "elements", "r_max [Å]", "level of theory", "licence", "size", "downloaded"):
+    for heading in ("name", "other name", "elements", "r_max [Å]", "level of theory", "licence", "size", "downloaded"):
         table.add_column(heading, overflow="fold", justify="right" if heading in ("elements", "size") else "left")
     for model in models:
         table.add_row(
             model.name,
-            f"{model.mace_function}: {model.mace_name}" if model.mace_function != "mace_mp" else model.mace_name,
+            _name_in_package(model),
             str(len(model.elements)),
             f"{model.r_max:g}" if model.r_max else "?",
             model.level_of_theory,
@@ -172,6 +172,13 @@ def _table(models: list[FoundationModel]) -> Table:
             "yes" if cached_path(model).exists() else "",
         )
     return table
+
+
+def _name_in_package(model: FoundationModel) -> str:
+    """Return the name that the package of the model knows it by, and which of mace's functions loads it."""
+    if model.mace_name is None:
+        return f"{model.architecture}: {', '.join(model.aliases)}".removesuffix(": ")
+    return model.mace_name if model.mace_function == "mace_mp" else f"{model.mace_function}: {model.mace_name}"
 
 
 def _facts(model: FoundationModel) -> dict[str, str]:
@@ -185,7 +192,8 @@ def _facts(model: FoundationModel) -> dict[str, str]:
     facts = {
         "name": model.name,
         "other names": ", ".join(model.names[1:]),
-        "mace": f"{model.mace_function}(model={model.mace_name!r})",
+        "backend": model.architecture,
+        "mace": f"{model.mace_function}(model={model.mace_name!r})" if model.mace_name else "",
         "licence": f"{licence.title} ({licence.name}), {licence.url}: {licence.summary}",
         "level of theory": model.level_of_theory,
         **{f"  head {head}": level for head, level in model.head_levels.items()},

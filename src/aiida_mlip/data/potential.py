@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.science.models import explain
 
+_OF_TORCH = ("mace", "chgnet", "sevennet")
+"""Architectures whose files torch.save writes."""
+
 _TORCH_STARTS = (b"PK\x03\x04", b"\x80")
 """First bytes of what torch.save writes: a zip archive, or a pickle in its old format."""
 
@@ -82,7 +85,7 @@ class PotentialData(SinglefileData):
             start = handle.read(64)
         if not start:
             raise ValueError("file is empty: get it again")
-        if architecture == "mace" and not start.startswith(_TORCH_STARTS):
+        if architecture in _OF_TORCH and not start.startswith(_TORCH_STARTS):
             raise ValueError(
                 f"file starts with {start[:16]!r}, which no file of torch does: it is damaged or something else "
                 "(a web page, a Git LFS pointer); get it again"

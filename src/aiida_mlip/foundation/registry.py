@@ -40,8 +40,9 @@ class FoundationModel(StrictModel):
 
     name: str = Field(description="our name, unique")
     family: str
-    mace_name: str = Field(description="mace's own name, unique for one mace_function")
-    mace_function: Literal["mace_mp", "mace_off", "mace_omol", "mace_polar"]
+    architecture: str = Field(default="mace", description="backend of the worker that applies it")
+    mace_name: str | None = Field(default=None, description="mace's own name, unique for one mace_function")
+    mace_function: Literal["mace_mp", "mace_off", "mace_omol", "mace_polar"] | None = None
     aliases: tuple[str, ...] = ()
     url: str = Field(description="official address")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
@@ -67,6 +68,12 @@ class FoundationModel(StrictModel):
             raise ValueError(f"{self.name}: sha256 and checksum (where it comes from) must be given together")
         return self
 
+    @model_validator(mode="after")
+    def _mace_has_a_name(self) -> FoundationModel:
+        if (self.architecture == "mace") != (self.mace_name is not None and self.mace_function is not None):
+            raise ValueError(f"{self.name}: mace_name and mace_function belong to models of mace, and to all of them")
+        return self
+
     @property
     def filename(self) -> str:
         """Return the name of the file at the official address."""
@@ -83,7 +90,7 @@ class FoundationModel(StrictModel):
         mace calls both its smallest materials model and its smallest organic model ``small``; as a bare name it means
         the materials model, as in ``mace_run_train --foundation_model``.
         """
-        bare = () if self.mace_function == "mace_off" else (self.mace_name,)
+        bare = () if self.mace_name is None or self.mace_function == "mace_off" else (self.mace_name,)
         return tuple(dict.fromkeys((self.name, *bare, *self.aliases)))
 
 
