@@ -8,6 +8,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -100,6 +101,25 @@ def _let_readers_and_writers_coexist(profile: Profile) -> None:
     file = Path(profile.storage_config["filepath"]) / "database.sqlite"
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
+
+
+CACHED = "aiida.calculations:mlip.property"
+"""What is not computed twice: its settings hold every number that its results depend on, seeds included."""
+
+
+def reuse_properties() -> None:
+    """Let AiiDA take properties that were computed before from the database, unless the profile says otherwise."""
+    from aiida.manage.caching import get_use_cache
+    from aiida.manage.configuration import get_config, get_profile
+
+    config, profile = get_config(), get_profile()
+    disabled: list[str] = config.get_option("caching.disabled_for", scope=profile.name)
+    if get_use_cache(identifier=CACHED) or any(fnmatchcase(CACHED, pattern) for pattern in disabled):
+        return
+    enabled: list[str] = config.get_option("caching.enabled_for", scope=profile.name)
+    config.set_option("caching.enabled_for", [*enabled, CACHED], scope=profile.name)
+    config.store()
+    click.echo(f"cache       on for {CACHED}, once the daemon is started anew")
 
 
 def start_daemon() -> None:

@@ -56,6 +56,7 @@ def setup(
         _profile.make(name or LOCAL_PROFILE)
     else:
         _profile.load(name)
+    _profile.reuse_properties()
     config = _local_config(work_dir, cpus) if file is None else _load_config(file)
     computer, worker = _register(config)
     if test if test is not None else not local:

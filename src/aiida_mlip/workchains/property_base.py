@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, ProcessSpec, process_handler, while_
 from aiida.engine.processes.exit_code import ExitCode
+from aiida.manage.caching import get_use_cache
 from aiida.orm import CalcJobNode
 
 from aiida_mlip.calculations.property import PARTIAL_FILE, PropertyCalculation
@@ -74,6 +76,8 @@ class PropertyBaseWorkChain(BaseRestartWorkChain):
         self.ctx.inputs = inputs
         self.ctx.finished = None
         self.ctx.resubmissions = 0
+        if "restart_folder" not in inputs and self._uses_cache(inputs) and (folder := _folder_of_last_job(inputs)):
+            inputs.restart_folder = folder
 
     @process_handler(priority=600, exit_codes=_OUT_OF_TIME)
     def handle_out_of_time(self, node: CalcJobNode) -> ProcessHandlerReport:
@@ -117,6 +121,10 @@ class PropertyBaseWorkChain(BaseRestartWorkChain):
             return None
         return self._stop("ERROR_PROPERTY_FAILED", node)
 
+    def _uses_cache(self, inputs: AttributeDict) -> bool:
+        disabled: bool = inputs.metadata.get("disable_cache", False)
+        return not disabled and get_use_cache(identifier=PropertyCalculation.build_process_type())
+
     def _repaired(self, node: CalcJobNode, what: str) -> ProcessHandlerReport:
         self.report(f"PropertyCalculation<{node.pk}>: {what}")
         return ProcessHandlerReport(do_break=True)
@@ -129,6 +137,24 @@ class PropertyBaseWorkChain(BaseRestartWorkChain):
         if "results" in node.outputs:
             self.out_many(self.exposed_outputs(node, PropertyCalculation))
         return ProcessHandlerReport(do_break=True, exit_code=code)
+
+
+def _folder_of_last_job(inputs: Mapping[str, Any]) -> orm.RemoteData | None:
+    """Return the folder from which the last job of an earlier chain with the same inputs went on, or None.
+
+    Only that job has the whole result. Started from the same folder, a job has the same inputs, and comes from AiiDA's
+    cache.
+    """
+    query = orm.QueryBuilder()
+    finished = {"process_type": PropertyCalculation.build_process_type(), "attributes.exit_status": 0}
+    query.append(CalcJobNode, filters=finished, tag="job", project="id")
+    for name in ("settings", "potential", "code"):
+        same = {"extras._aiida_hash": inputs[name].base.caching.get_hash()}
+        query.append(orm.Data, filters=same, with_outgoing="job", edge_filters={"label": name})
+    query.append(orm.RemoteData, with_outgoing="job", edge_filters={"label": "restart_folder"}, project="*")
+    query.order_by({"job": [{"id": "desc"}]})
+    found = query.first()
+    return None if found is None else found[1]
 
 
 def _finished(node: CalcJobNode) -> dict[str, Any] | None:
