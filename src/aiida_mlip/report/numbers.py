@@ -43,10 +43,14 @@ UNIT_NAMES = {
     "eV/angstrom": "eV/Å",
     "eV/angstrom^3": "eV/Å³",
     "J/m^2": "J/m²",
+    "a sqrt(3) / 2 along [111]": "a√3/2 along [111]",
     "1": "",
 }
 
-DECIMALS = {"angstrom": 4, "GPa": 1, "eV": 3, "eV/atom": 4, "angstrom^3/atom": 3}
+DECIMALS = {
+    "angstrom": 4, "GPa": 1, "eV": 3, "eV/atom": 4, "angstrom^3/atom": 3, "J/m^2": 3, "eV per b": 4, "1": 3,
+    "atomic volumes": 3,
+}  # fmt: skip
 
 
 def unit(name: str) -> str:
@@ -102,6 +106,11 @@ def signed(number: float | None) -> str:
     return text.replace("-", "−") if text not in ("+0.0 %", "-0.0 %") else "0.0 %"
 
 
+def plural(number: int, one: str, several: str | None = None) -> str:
+    """Return a number with its noun: 1 frame, 2 frames."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
 def percent(fraction: float | None) -> str:
     """Return a relative change: −83 %, +12 %, or ×3.4 where it more than doubled."""
     if fraction is None or not math.isfinite(fraction):
@@ -152,8 +161,7 @@ def brief(item: Any, most: int = 8) -> str:
 
 _SYMBOLS = (
     (re.compile(r"\bC(\d\d)\b"), r"C<sub>\1</sub>"),
-    (re.compile(r"\bE_f\b"), r"E<sub>f</sub>"),
-    (re.compile(r"\bE_m\b"), r"E<sub>m</sub>"),
+    (re.compile(r"\b([EγΔ])_(\w+)\b"), r"\1<sub>\2</sub>"),
     (re.compile(r"(?<![\w<])([aBE])(?=$| \(|\()"), r"<i>\1</i>"),
 )
 
@@ -165,7 +173,7 @@ def coded(text: str) -> str:
 
 def typeset(label: str) -> str:
     """Return a label of a property with sub-scripts and italics, as HTML; the text itself is escaped."""
-    text = escape(label)
+    text = escape(label).replace(" - ", " − ")
     for pattern, typed in _SYMBOLS:
         text = pattern.sub(typed, text)
     return text

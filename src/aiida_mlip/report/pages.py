@@ -27,6 +27,9 @@ PAGES: Mapping[str, Page] = {
     "mlip.train.base": Page("Training", ("outcome", "errors", "learning", "strategy", *_END)),
     "mlip.train": Page("Training", ("outcome", "errors", "learning", "strategy", *_END)),
     "mlip.evaluate": Page("Evaluation", ("outcome", "errors", "parity", *_END)),
+    "mlip.defects": Page(
+        "Defects", ("outcome", "verdict", "bars", "curves", "warnings", "structures", "expense", *_END)
+    ),
     "mlip.property": Page("Properties", ("outcome", "properties", *_END)),
 }  # fmt: skip
 """Entry point of a process -> its page."""

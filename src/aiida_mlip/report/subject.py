@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 
 from aiida_mlip.provenance.ancestry import Ancestry, ancestry
+from aiida_mlip.report.measured import Measured
 
 BASELINE = "baseline"
 """Name of the potential that a fine-tuning started from, among evaluations and properties."""
@@ -71,6 +72,13 @@ class Subject:
     def summary(self) -> Mapping[str, Any]:
         """Return what the process itself made of its parts; empty where it did not get there."""
         return dict(self.node.outputs.summary.get_dict()) if has_output(self.node, "summary") else {}
+
+    @cached_property
+    def measured(self) -> Measured | None:
+        """Return the properties of all potentials beside reference values; None where there are none."""
+        from aiida_mlip.report.gather import measured  # noqa: PLC0415 - that module reads subjects
+
+        return measured(self)
 
     @cached_property
     def best(self) -> str | None:
