@@ -27,7 +27,7 @@ FAR = {"eos": {"element": "W", "lattice_constant": 40.0}}
 
 @pytest.fixture
 def run(worker_code: orm.PortableCode, localhost: orm.Computer) -> Run:
-    """A function that runs a chain with some properties of tungsten: ``options`` of the job, ``inputs`` of the chain."""
+    """A function that runs a chain for tungsten: ``options`` of the job, ``inputs`` of the chain."""
     known = {"architecture": "finnis_sinclair", "elements": ["W"]}
     file = io.BytesIO(json.dumps(known).encode())
     potential = PotentialData(file, {**known, "r_max": 4.4, "dtype": "float64", "num_parameters": 0})

@@ -124,13 +124,13 @@ class ReferenceSet:
         """Return the keys of the values of ``element``."""
         return tuple(key for symbol, key in self._values if symbol == element)
 
-    def get(self, element: str, key: str) -> Reference | None:
-        """Return the value called ``key`` of ``element``, or None."""
-        return self._values.get((element, key))
-
     def curve_keys(self, element: str) -> tuple[str, ...]:
         """Return the keys of the curves of ``element``."""
         return tuple(key for symbol, key in self._curves if symbol == element)
+
+    def get(self, element: str, key: str) -> Reference | None:
+        """Return the value called ``key`` of ``element``, or None."""
+        return self._values.get((element, key))
 
     def curve(self, element: str, key: str) -> Curve | None:
         """Return the curve called ``key`` of ``element``, or None."""
@@ -168,17 +168,28 @@ def load(*paths: str | Path, built_in: bool = True, documents: Iterable[Mapping[
     if built_in:
         package = resources.files(__name__)
         files += [_read(package.joinpath(name).read_text(encoding="utf-8"), name) for name in BUILT_IN]
-    for path in map(Path, paths):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ValueError(f"reference file {path} cannot be read: {error.strerror}; check the path") from error
-        files.append(_read(text, path.name))
+    files += [parse(read_document(path), Path(path).name) for path in paths]
     files += [parse(document, "reference") for document in documents]
     return ReferenceSet(*files)
 
 
+def read_document(path: str | Path) -> dict[str, Any]:
+    """Return the content of a user's reference file as plain values; :func:`parse` says whether it is right.
+
+    :raises ValueError: where it cannot be read, or is no YAML mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"reference file {path} cannot be read: {error.strerror}; check the path") from error
+    return _document(text, Path(path).name)
+
+
 def _read(text: str, name: str) -> ReferenceFile:
+    return parse(_document(text, name), name)
+
+
+def _document(text: str, name: str) -> dict[str, Any]:
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -187,4 +198,4 @@ def _read(text: str, name: str) -> ReferenceFile:
         raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong argument
             f"{name} holds a {type(document).__name__}: it needs format, citations and elements"
         )
-    return parse(document, name)
+    return document

@@ -1,0 +1,110 @@
+"""What `aiida-mlip launch` can submit: for each workflow the model of its file, and how inputs are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic
+
+from aiida_mlip.cli._launch_file import DefectsFile, FileT, FinetuneFile, LaunchFile
+from aiida_mlip.cli._nodes import find_node
+
+if TYPE_CHECKING:
+    from aiida.engine import ProcessBuilder
+    from aiida.orm import Computer
+
+
+@dataclass(frozen=True)
+class Launchable(Generic[FileT]):
+    """One workflow that a file can describe.
+
+    :param name: of the command.
+    :param summary: one sentence for its help.
+    :param model: of the file.
+    :param build: makes the inputs from the file's contents and its folder; raises ValueError for what is wrong.
+    """
+
+    name: str
+    summary: str
+    model: type[FileT]
+    build: Callable[[FileT, Path], ProcessBuilder]
+
+    @property
+    def example(self) -> str:
+        """A file of this kind in the repository."""
+        return f"examples/{self.name}.yaml"
+
+
+def _computer(field: str, label: str) -> Computer:
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    try:
+        return orm.load_computer(label)
+    except NotExistent as error:
+        raise ValueError(f"{field} = {label!r} is not in this profile: run `aiida-mlip setup` with its file") from error
+
+
+def _runtime(described: LaunchFile) -> dict[str, Any]:
+    """Return what every builder takes: the worker, the options of its jobs, and the protocol."""
+    from aiida_mlip.computers.defaults import find_worker, job_options
+
+    computer = _computer("computer", described.computer)
+    return {
+        "code": find_worker(computer),
+        "options": job_options(computer, walltime=described.walltime),
+        "protocol": described.protocol,
+    }
+
+
+def _with_device(described: LaunchFile, key: str) -> dict[str, Any]:
+    """Return the overrides with the device of the computer, unless they name one."""
+    from aiida_mlip.computers.defaults import job_defaults
+
+    device = job_defaults(_computer("computer", described.computer)).device
+    return {**described.overrides, key: {"device": device} | dict(described.overrides.get(key, {}))}
+
+
+def _finetune(described: FinetuneFile, _folder: Path) -> ProcessBuilder:
+    from aiida_mlip.data.dataset import DatasetData
+    from aiida_mlip.data.potential import PotentialData
+    from aiida_mlip.workchains.finetune import FinetuneWorkChain
+
+    runtime, dataset = _runtime(described), described.dataset
+    builder: ProcessBuilder = FinetuneWorkChain.get_builder_from_protocol(
+        **runtime,
+        potential=find_node(described.potential, PotentialData, "potential"),
+        dataset=None if dataset is None else find_node(dataset, DatasetData, "dataset"),
+        sets={name: find_node(text, DatasetData, f"sets.{name}") for name, text in described.sets.items()} or None,
+        overrides=_with_device(described, "training"),
+    )
+    if described.replay_pool is not None:
+        builder.replay_pool = find_node(described.replay_pool, DatasetData, "replay_pool")
+    return builder
+
+
+def _defects(described: DefectsFile, folder: Path) -> ProcessBuilder:
+    from aiida_mlip.computers.defaults import find_worker
+    from aiida_mlip.data.potential import PotentialData
+    from aiida_mlip.science.reference import read_document
+    from aiida_mlip.workchains.defects import DefectsWorkChain
+
+    found = {name: find_node(text, PotentialData, f"potentials.{name}") for name, text in described.potentials.items()}
+    builder: ProcessBuilder = DefectsWorkChain.get_builder_from_protocol(
+        **_runtime(described),
+        potentials=found,
+        elements=described.elements,
+        properties=described.properties,
+        codes={name: find_worker(_computer(f"computers.{name}", text)) for name, text in described.computers.items()},
+        reference_data=None if described.reference is None else read_document(folder / described.reference),
+        overrides=_with_device(described, "settings"),
+    )
+    return builder
+
+
+LAUNCHABLE: tuple[Launchable[Any], ...] = (
+    Launchable("finetune", "Fine-tune a foundation model, as FILE says.", FinetuneFile, _finetune),
+    Launchable("defects", "Evaluate potentials on crystals and defects, as FILE says.", DefectsFile, _defects),
+)
+"""Adding one needs a model of its file and a function here, and an example."""
