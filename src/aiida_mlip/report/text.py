@@ -1,4 +1,4 @@
-"""The outcome of a fine-tuning as tables for a terminal."""
+"""The outcome of a process as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from aiida import orm
 from rich.console import Console
 from rich.table import Table
 
+from aiida_mlip.report.defects_text import defect_tables
 from aiida_mlip.science.reference import load as load_reference
 
 _SCALE = {"energy": (1e3, "meV/atom"), "forces": (1e3, "meV/Å"), "stress": (160.21766208, "GPa")}
@@ -18,15 +19,16 @@ _FORMAT = {"angstrom": ".4f", "GPa": ".1f", "eV": ".3f"}
 
 
 def print_summary(node: orm.ProcessNode, console: Console) -> None:
-    """Print errors, properties and forgetting of a finished ``mlip.finetune``; nothing where there is no summary."""
+    """Print the summary of a finished ``mlip.finetune`` or ``mlip.defects``; nothing where there is none."""
     if "summary" not in node.outputs:
         return
-    for table in summary_tables(node.outputs.summary.get_dict()):
+    summary = node.outputs.summary.get_dict()
+    for table in defect_tables(summary) if "cases" in summary else summary_tables(summary):
         console.print(table)
 
 
 def summary_tables(summary: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield the tables of a summary: test errors, properties, forgetting."""
+    """Yield the tables of a fine-tuning: test errors, properties, forgetting."""
     name = "test" if "test" in summary["errors"] else next(iter(summary["errors"]))
     yield _error_table(summary["errors"][name], f"Held-out errors on {name} (root mean square), before -> after")
     if summary["properties"].get("baseline"):
