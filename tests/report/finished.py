@@ -268,8 +268,11 @@ def property_records(which: int) -> dict[str, Any]:
         "message": "a constant changes by 9.1 % between the two strains",
         "unusable": False,
     }
+    x = np.linspace(15.0, 17.5, 6)
+    curve = {"key": "eos_BCC", "label": "bcc", "x": x.tolist(), "y": (0.03 * (x - 16.2) ** 2).tolist(),
+             "x_label": "volume", "x_unit": "angstrom^3/atom", "y_label": "energy", "y_unit": "eV/atom"}  # fmt: skip
     return {
-        "eos": record("eos", ("lattice_constant", "bulk_modulus"), []),
+        "eos": {**record("eos", ("lattice_constant", "bulk_modulus"), []), "series": [curve]},
         "elastic": record("elastic", ("C11", "C12", "C44", "bulk_modulus"), [] if which else [flag]),
         "vacancy": record("vacancy", ("vacancy_formation",), []),
     }

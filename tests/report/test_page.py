@@ -116,7 +116,7 @@ def test_every_figure_has_its_box_and_its_data(page):
     data = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
     assert data is not None
     assert set(re.findall(r'"(figure-\d+)":', data.group(1))) == boxes
-    assert len(boxes) == 4
+    assert len(boxes) == 5
 
 
 def test_names_given_by_users_cannot_become_markup(aiida_profile, graphs):
@@ -231,7 +231,10 @@ def test_every_exit_code_of_our_jobs_has_a_remedy():
 def test_every_exit_code_of_our_work_chains_has_a_remedy(name):
     from aiida.plugins import WorkflowFactory
 
-    entry_point = {"FinetuneWorkChain": "mlip.finetune", "TrainBaseWorkChain": "mlip.train.base"}[name]
+    entry_point = {
+        "FinetuneWorkChain": "mlip.finetune", "TrainBaseWorkChain": "mlip.train.base",
+        "PropertyBaseWorkChain": "mlip.property.base", "DefectsWorkChain": "mlip.defects",
+    }[name]  # fmt: skip
     spec = WorkflowFactory(entry_point).spec()
     ours = {code.status for code in spec.exit_codes.values() if code.status >= 200}
     inherited = {301, 302, 401, 402}  # of aiida's BaseRestartWorkChain

@@ -50,7 +50,7 @@ def test_the_report_of_a_real_replay_committee_has_every_section(launch, tmp_pat
         {"strategy": {"kind": "replay"}},
         committee={"size": 2},
         replay={"num_frames": 12},
-        properties={"elastic": {"element": "Cu", "structure": "fcc"}},
+        properties={name: {"element": "Cu", "structure": "fcc"} for name in ("eos", "elastic")},
     )
     assert node.exit_status == 0, node.exit_message
     page = render(node)

@@ -27,7 +27,7 @@ def measured(subject: Subject) -> Measured | None:
     if subject.kind == DEFECTS:
         return _defects(subject)
     found = {name: results(node) for name, node in subject.properties.items()}
-    if subject.kind == "mlip.property":
+    if subject.kind in ("mlip.property", "mlip.property.base"):
         name = subject.foundation.label if subject.foundation is not None else ""
         found = {name or "potential": next(iter(found.values()))}
         parents = {}

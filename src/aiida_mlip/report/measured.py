@@ -222,6 +222,27 @@ class Measured:
         return any(self.reference(row, element) for element in self.elements for row in self.rows)
 
 
+def before_after(measured: Measured) -> list[dict[str, Any]]:
+    """Return one entry for each element and row: the values of a potential and of the one that it was trained from.
+
+    A single potential counts as *after*. Each entry has ``label``, ``again``, ``before``, ``after`` and ``reference``.
+    """
+    after = next(iter(measured.parents), measured.names[-1] if measured.names else "")
+    before = measured.parents.get(after, "")
+    found = []
+    for element in measured.elements:
+        for row in measured.rows:
+            values = [_value(measured.cases.get((name, element)), row) for name in (before, after)]
+            known = measured.reference(row, element)
+            if values != [None, None]:
+                found.append(
+                    {"label": row.label if len(measured.elements) == 1 else f"{element} {row.label}",
+                     "again": row.again, "before": values[0], "after": values[1],
+                     "reference": float(known["value"]) if known is not None else None}
+                )  # fmt: skip
+    return found
+
+
 def _value(case: Case | None, row: Row) -> float | None:
     record = case.records.get(row.record) if case is not None else None
     for item in record.get("quantities", ()) if record is not None else ():

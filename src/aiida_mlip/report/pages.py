@@ -20,7 +20,8 @@ PAGES: Mapping[str, Page] = {
     "mlip.finetune": Page(
         "Fine-tuning",
         (
-            "outcome", "errors", "properties", "parity", "learning", "forgetting", "committee", "strategy", "audit",
+            "outcome", "errors", "properties", "curves", "parity", "learning", "forgetting", "committee", "strategy",
+            "audit",
             *_END,
         ),
     ),
@@ -30,7 +31,8 @@ PAGES: Mapping[str, Page] = {
     "mlip.defects": Page(
         "Defects", ("outcome", "verdict", "bars", "curves", "warnings", "structures", "expense", *_END)
     ),
-    "mlip.property": Page("Properties", ("outcome", "properties", *_END)),
+    "mlip.property": Page("Properties", ("outcome", "properties", "bars", "curves", "structures", *_END)),
+    "mlip.property.base": Page("Properties", ("outcome", "properties", "bars", "curves", "structures", *_END)),
 }  # fmt: skip
 """Entry point of a process -> its page."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+NO_PROPERTY = "The reason is with each property below: mostly a potential that does not bind the crystal asked for."
+
 JOBS: Mapping[int, str] = {
     110: "The scheduler says the job ran out of memory: ask for more memory, or halve the batch size.",
     120: "The scheduler says the job ran out of time: ask for more, or restart from its folder.",
@@ -20,6 +22,7 @@ JOBS: Mapping[int, str] = {
     400: "Submit `mlip.train.base` with more iterations, or restart from the folder of this job.",
     401: "Ask for more wall time: not a single epoch was finished.",
     430: "Lower the learning rate, and check the labels and the E0s of the training set.",
+    710: NO_PROPERTY,
     440: "Do not use this potential: what was trained is not what was asked for. Please report it.",
 }
 """Exit status of any job of ours -> remedy."""
@@ -45,6 +48,20 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
         701: "The potential can be used for what it was trained on. Replay, freezing more of the model, or a lower "
         "learning rate keep more of the rest.",
         702: "The other members can be used. The reasons are with the steps that failed.",
+    },
+    "PropertyBaseWorkChain": {
+        450: "The reason is with the last job below.",
+        451: "Ask for more wall time, so that several steps fit into one job.",
+        452: "Ask for more wall time: one step has to fit into it.",
+        453: "Use a node with more memory, `float32`, or smaller cells.",
+        455: "Look at the node and the disk quota of the computer, then submit again.",
+        710: NO_PROPERTY,
+    },
+    "DefectsWorkChain": {
+        454: "Look at the reasons below: a potential has to know the element, and its crystal has to have a minimum.",
+        703: "What has a result can be used. Look below at what is missing and why; submit again for what a node or a "
+        "limit stopped, the rest comes from the cache where caching is on.",
+        704: "Do not use the numbers that are hatched below; the flags say why. The others can be used.",
     },
 }
 """Class of a work chain -> exit status -> remedy."""

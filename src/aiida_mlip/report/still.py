@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from aiida_mlip.report.compare import ErrorSet, error_sets
 from aiida_mlip.report.figures import log_axis
+from aiida_mlip.report.measured import before_after
 from aiida_mlip.report.numbers import QUANTITIES, deviation
-from aiida_mlip.report.sections import get
 from aiida_mlip.report.subject import Subject
 from aiida_mlip.report.theme import AFTER, BEFORE, BETTER, GRID, INK, LINE, MUTED, WORSE
 
@@ -50,7 +50,8 @@ def draw_errors(node: orm.ProcessNode, path: Path) -> Path:
     sets = error_sets(subject)
     if not sets:
         raise ValueError(f"process {node.pk} has no errors to draw: it has not come that far, or is of another kind")
-    rows = [row for row in get("properties").collect(subject).get("rows", ()) if row["reference"]]
+    measured = subject.measured if subject.properties else None
+    rows = [row for row in before_after(measured) if row["reference"]] if measured is not None else []
     with mpl.rc_context(STYLE):
         path.parent.mkdir(parents=True, exist_ok=True)
         _figure(sets[0], rows).savefig(path, dpi=200, facecolor="white", bbox_inches="tight", metadata=dateless(path))

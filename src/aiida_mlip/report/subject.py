@@ -55,7 +55,7 @@ class Subject:
     @cached_property
     def properties(self) -> Mapping[str, orm.ProcessNode]:
         """Return member or ``baseline`` -> the calculation of its properties."""
-        if self.kind == "mlip.property":
+        if self.kind in ("mlip.property", "mlip.property.base"):
             return {"properties": self.node}
         return self._measured("properties")
 
@@ -120,7 +120,7 @@ class Subject:
     @cached_property
     def foundation(self) -> orm.Data | None:
         """Return the potential that went in, or None."""
-        labels = ("potential", "train__potential")
+        labels = ("potential", "train__potential", "property__potential")
         links = self.node.base.links.get_incoming(link_type=(LinkType.INPUT_CALC, LinkType.INPUT_WORK)).all()
         return next((link.node for link in links if link.link_label in labels), None)
 

@@ -123,6 +123,15 @@ TABLE: tuple[Tolerance, ...] = (
         sign=True,
     ),
     Tolerance(
+        title="relaxation volumes",
+        patterns=("*_relaxation_volume", "*_relaxation_volume_*"),
+        unit="atomic volumes",
+        relative=(0.0, 0.0),
+        floor=(0.1, 0.2),
+        why="Stresses of small cells converge slowly: published volumes differ by 0.05 to 0.2 atomic volumes.",
+        source=POINT_DEFECTS,
+    ),
+    Tolerance(
         title="vacancy migration",
         patterns=("vacancy_migration*",),
         unit="eV",
@@ -201,9 +210,13 @@ TABLE: tuple[Tolerance, ...] = (
 """The first entry whose pattern fits a key holds for it."""
 
 
-def tolerance(key: str) -> Tolerance | None:
-    """Return the tolerance of the quantity called ``key``, or None where no kind of the table fits."""
-    return next((entry for entry in TABLE if any(fnmatchcase(key, pattern) for pattern in entry.patterns)), None)
+def tolerance(key: str, unit: str | None = None) -> Tolerance | None:
+    """Return the tolerance of the quantity called ``key``, or None where no kind of the table fits.
+
+    :param unit: of the quantity; a tolerance in another unit does not fit.
+    """
+    found = next((entry for entry in TABLE if any(fnmatchcase(key, pattern) for pattern in entry.patterns)), None)
+    return found if found is not None and unit in (None, found.unit) else None
 
 
 def grade(key: str, value: float, reference: float) -> Grade | None:

@@ -11,8 +11,8 @@ from aiida import orm
 from aiida_mlip.provenance.estimate import time_left
 from aiida_mlip.provenance.show import outcome, progress_text
 from aiida_mlip.provenance.status import State, state_of
-from aiida_mlip.report import sections
 from aiida_mlip.report.compare import ErrorSet, error_sets
+from aiida_mlip.report.measured import before_after
 from aiida_mlip.report.numbers import QUANTITIES, change, deviation, duration, error, percent, significant
 from aiida_mlip.report.remedies import remedy
 from aiida_mlip.report.sections._base import Content, Section
@@ -110,7 +110,8 @@ def _sentences(subject: Subject, sets: tuple[ErrorSet, ...], distance: Distance 
 
 def _distance(subject: Subject) -> Distance | None:
     """Return the number of properties with a reference, and their mean deviation from it [%] before and after."""
-    rows = sections.get("properties").collect(subject).get("rows", ()) if subject.properties else ()
+    measured = subject.measured if subject.properties else None
+    rows = before_after(measured) if measured is not None else []
     pairs = [
         (abs(deviation(row["before"], row["reference"]) or 0.0), abs(deviation(row["after"], row["reference"]) or 0.0))
         for row in rows
