@@ -1,0 +1,151 @@
+"""Glide of a screw dislocation from one easy core to the next: symmetric midpoint first, then the path to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from aiida_mlip.science.models import StrictModel
+from aiida_mlip.science.properties._dislocations import Exchange, core_energy, exchange_of
+from aiida_mlip.science.properties._paths import path_length, relax_band, straight_line
+from aiida_mlip.science.properties._screw_cores import RelaxedCore, Setting, Symmetrised, Watch, relax_core
+from aiida_mlip.science.properties._screw_result import GlidePath
+
+FAR_FROM_MIDDLE = 0.6
+"""Distance of the symmetric midpoint from half way, in glide distances, from which it is no part of the path."""
+
+
+@dataclass(frozen=True)
+class GlideSettings:
+    """How the path is searched.
+
+    :param images: ends included.
+    :param symmetric: compute half of the path only.
+    :param fmax: largest perpendicular force that counts as relaxed [eV/Å].
+    :param max_iterations: of the band.
+    """
+
+    images: int
+    symmetric: bool
+    fmax: float
+    max_iterations: int
+
+
+class KeptPath(StrictModel):
+    """A finished path, as it is kept for a restart."""
+
+    path: GlidePath
+    positions: list[list[list[float]]]
+
+
+def relax_midpoint(easy: RelaxedCore, setting: Setting, calculator: BaseCalculator, watch: Watch) -> RelaxedCore:
+    """Relax the mean of the two ends among the configurations that the two-fold axis takes to themselves."""
+    exchange = exchange_of(setting.cylinder)
+    first = setting.rebuilt(easy.positions)
+    last = exchange.image(setting.cylinder, first, continuous_with=first)
+    middle = setting.rebuilt(((first.positions + last.positions) / 2).tolist())
+    return relax_core(middle, setting, Symmetrised(calculator, exchange), watch)
+
+
+def between(midpoint: RelaxedCore, setting: Setting) -> bool:
+    """Return whether a relaxed midpoint is still between the two easy cores."""
+    if midpoint.after.centre is None:
+        return False
+    distance = np.linalg.norm(np.asarray(midpoint.after.centre) - setting.cylinder.middle)
+    return bool(distance < FAR_FROM_MIDDLE * np.linalg.norm(setting.cylinder.glide))
+
+
+def glide(
+    ends: tuple[RelaxedCore, RelaxedCore],
+    settings: GlideSettings,
+    setting: Setting,
+    calculator: BaseCalculator,
+    watch: Watch,
+) -> KeptPath:
+    """Return the path from the easy core to its image; half of it where the midpoint is on the path.
+
+    :param ends: the relaxed easy core, and the midpoint.
+    """
+    easy, midpoint = ends
+    exchange = exchange_of(setting.cylinder)
+    first = setting.rebuilt(easy.positions)
+    last = exchange.image(setting.cylinder, first, continuous_with=first)
+    symmetric = settings.symmetric and between(midpoint, setting)
+    if symmetric:
+        images = straight_line(first, setting.rebuilt(midpoint.positions), (settings.images - 3) // 2)
+    else:
+        images = straight_line(first, last, settings.images - 2)
+    found = relax_band(
+        images,
+        calculator,
+        setting.preconditioner(),
+        fmax=settings.fmax,
+        max_iterations=settings.max_iterations,
+        report=watch.report,
+        stage=watch.stage,
+    )
+    values = _values(images, setting)
+    mismatch = _end_mismatch(first, last, setting, calculator)
+    half = path_length(images)
+    if symmetric:
+        length = np.concatenate([half / 2, 1 - half[-2::-1] / 2])
+        position, offset, best, total = (
+            np.concatenate([column, mirrored])
+            for column, mirrored in zip(
+                values, (1 - values[0][-2::-1], *(column[-2::-1] for column in values[1:])), strict=True
+            )
+        )
+        images += [_mirror(image, exchange, setting) for image in images[-2::-1]]
+    else:
+        length, (position, offset, best, total) = half, values
+    path = GlidePath(
+        radius=setting.radius,
+        length=tuple(length.tolist()),
+        position=tuple(position.tolist()),
+        offset=tuple(offset.tolist()),
+        energy=tuple((best - best[0]).tolist()),
+        by_total_energy=tuple((total - total[0]).tolist()),
+        symmetric=symmetric,
+        end_mismatch=mismatch,
+        perpendicular=found.perpendicular,
+        iterations=found.iterations,
+        converged=found.converged,
+    )
+    return KeptPath(path=path, positions=[image.positions.tolist() for image in images])
+
+
+def _mirror(image: Atoms, exchange: Exchange, setting: Setting) -> Atoms:
+    return exchange.image(setting.cylinder, image, continuous_with=image)
+
+
+def _values(images: Sequence[Atoms], setting: Setting) -> np.ndarray:
+    """Return position along the glide [in glide distances], offset across [Å], and two energies [eV per b], (4, k)."""
+    cylinder, rows = setting.cylinder, []
+    distance = float(np.linalg.norm(cylinder.glide))
+    for image in images:
+        image.get_forces()  # also where an end has not been asked for them
+        label = setting.label(image)
+        centre = np.asarray(label.centre or cylinder.middle)
+        energy = core_energy(
+            image, cylinder, centre, setting.bulk_energy, radius=setting.radius, fix_width=setting.fix_width
+        )
+        along = (centre - cylinder.start) / distance
+        rows.append((along[0], along[1] * distance, energy.best, energy.total))
+    return np.array(rows).T
+
+
+def _end_mismatch(first: Atoms, last: Atoms, setting: Setting, calculator: BaseCalculator) -> float:
+    """Return the difference of the total energies of two configurations that symmetry says are equal [eV per b]."""
+    other = last.copy()
+    other.calc = calculator
+    energy = core_energy(
+        other, setting.cylinder, setting.cylinder.middle, setting.bulk_energy, radius=1.0, fix_width=1.0
+    )
+    other = first.copy()
+    other.calc = first.calc or calculator
+    here = core_energy(other, setting.cylinder, setting.cylinder.middle, setting.bulk_energy, radius=1.0, fix_width=1.0)
+    return energy.total - here.total
