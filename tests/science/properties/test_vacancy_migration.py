@@ -32,7 +32,7 @@ def flag_names(result: VacancyMigrationResult) -> list[str]:
 
 
 def plain_barrier(
-    element: str, structure: str, a: float, size: int, calculator: type[Calculator], inner: int = 7
+    element: str, structure: str, a: float, size: int, calculator: type[Calculator], *, inner: int = 7
 ) -> float:
     """Return the barrier by a script that knows nothing of symmetry: both ends relaxed, a band, one image climbs."""
     hop = nearest_hop(element, structure, a, size)  # type: ignore[arg-type]
@@ -76,7 +76,9 @@ def test_a_camel_hump_is_found_beside_the_midpoint() -> None:
     assert result.curvature > 0
     assert flag_names(result) == ["midpoint_minimum", "several_humps"]
     assert result.humps == 2
-    even, odd = (plain_barrier("Ta", "bcc", result.lattice_constant, 3, FinnisSinclair, inner) for inner in (8, 7))
+    even, odd = (
+        plain_barrier("Ta", "bcc", result.lattice_constant, 3, FinnisSinclair, inner=inner) for inner in (8, 7)
+    )
     assert result.barrier == pytest.approx(even, abs=2e-3)
     assert result.barrier_midpoint == pytest.approx(odd, abs=2e-3)
     assert result.barrier > result.barrier_midpoint + 5e-3

@@ -45,6 +45,7 @@ def softest_mode(
     stage: str,
     project: Callable[[Array], Array] = without_shift,
     max_calls: int = 12,
+    enough: float | None = None,
 ) -> Mode:
     """Return the softest mode of ``atoms`` (which has a calculator) by the method of Lanczos.
 
@@ -53,6 +54,7 @@ def softest_mode(
     structure is no minimum; a positive one says that no soft mode was found.
 
     :param direction: to start from, shape (n, 3); the closer to the softest mode, the fewer calls.
+    :param enough: a curvature below which the search ends at once [eV/Å^2]; None: it goes on until it is known well.
     :param project: onto the displacements that count, e.g. those of one symmetry.
     """
     moved = atoms.copy()
@@ -75,7 +77,7 @@ def softest_mode(
             product = product - np.vdot(vector, product) * vector
         size = float(np.linalg.norm(product))
         error = size * abs(float(weights[-1]))
-        if size < 1e-3 or error < 0.3 * abs(value):
+        if size < 1e-3 or error < 0.3 * abs(value) or (enough is not None and value < enough):
             break
         basis.append(_unit(project(product)))
         off.append(size)

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.geometry import find_mic
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from scipy.spatial import cKDTree
 
@@ -25,6 +25,8 @@ from aiida_mlip.science.properties._base import Flag, PropertyResult, Report
 from aiida_mlip.science.properties._bulk import BulkState, CrystalInputs, bulk_state, pressure
 from aiida_mlip.science.properties._crystals import Structure, cubic_cell, primitive_cell
 from aiida_mlip.science.properties._relax import Relaxation
+
+Array = NDArray[np.float64]
 
 MAX_SIZE_CHANGE = 0.02
 """Change of a formation energy between the two largest cells [eV] that is flagged."""
@@ -136,46 +138,45 @@ def extrapolate(small: DefectInCell, large: DefectInCell) -> float:
     return (large.formation_energy - ratio * small.formation_energy) / (1 - ratio)
 
 
-def shaken(atoms: Atoms, noise: float, seed: int) -> NDArray[np.float64]:
+def shaken(atoms: Atoms, noise: float, seed: int) -> Array:
     """Return the positions of ``atoms``, shape (n, 3) [Å], with seeded normal displacements whose mean is zero."""
     shift = np.random.default_rng(seed).normal(scale=noise, size=atoms.positions.shape)
     return np.asarray(atoms.positions + shift - shift.mean(axis=0), dtype=float)
 
 
-def displacements(before: Atoms, after: Atoms) -> NDArray[np.float64]:
+def displacements(before: Atoms, after: Atoms) -> Array:
     """Return how far each atom has moved, shape (n, 3) [Å], without a shift of the whole cell."""
     shift, _ = find_mic(after.positions - before.positions, after.cell, after.pbc)
     return np.asarray(shift - shift.mean(axis=0), dtype=float)
 
 
-def embed(small: Atoms, small_relaxed: Atoms, large: Atoms, centre: NDArray[np.float64]) -> NDArray[np.float64]:
+def embed(small: Atoms, small_relaxed: Atoms, large: Atoms, centres: tuple[ArrayLike, ArrayLike]) -> Array:
     """Return positions in a large cell to start from: the displacements of a smaller cell around the same defect.
 
-    :param small: the unrelaxed defect in the small cell; its cell is a cube.
+    :param small: the unrelaxed defect in the small cell.
     :param small_relaxed: the same, relaxed.
     :param large: the unrelaxed defect in the large cell.
-    :param centre: of the defect [Å], the same in both cells.
+    :param centres: where the defect is in the small and in the large cell [Å].
     :return: shape (n, 3) [Å]; atoms outside the small cell stay where they are.
     """
     moved = displacements(small, small_relaxed)
-    near = _from_centre(small, centre)
-    far = _from_centre(large, centre)
-    distance, index = cKDTree(near).query(far)
+    distance, index = cKDTree(_from_centre(small, centres[0])).query(_from_centre(large, centres[1]))
     positions = large.positions.copy()
     same = distance < 1e-3
     positions[same] += moved[index[same]]
     return np.asarray(positions, dtype=float)
 
 
-def _from_centre(atoms: Atoms, centre: NDArray[np.float64]) -> NDArray[np.float64]:
-    vectors, _ = find_mic(atoms.positions - centre, atoms.cell, atoms.pbc)
+def _from_centre(atoms: Atoms, centre: ArrayLike) -> Array:
+    vectors, _ = find_mic(atoms.positions - np.asarray(centre, dtype=float), atoms.cell, atoms.pbc)
     return np.asarray(vectors, dtype=float)
 
 
-def convergence_flags(cells: Sequence[DefectInCell], what: str = "") -> list[Flag]:
+def convergence_flags(cells: Sequence[DefectInCell], what: str = "", *, unusable: bool = True) -> list[Flag]:
     """Return flags for cells that are not relaxed, and for an energy that depends on the size of the cell.
 
     :param what: named at the start of each message.
+    :param unusable: whether the result must not be used where a cell is not relaxed.
     """
     prefix = f"{what} " if what else ""
     flags = [
@@ -183,7 +184,7 @@ def convergence_flags(cells: Sequence[DefectInCell], what: str = "") -> list[Fla
             name="not_converged",
             message=f"{prefix}in {cell.size}x{cell.size}x{cell.size} cells: the largest force is {cell.fmax:.3f} eV/Å "
             f"after {cell.steps} steps",
-            unusable=True,
+            unusable=unusable,
         )
         for cell in cells
         if not cell.converged

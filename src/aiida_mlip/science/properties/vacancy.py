@@ -113,7 +113,8 @@ def _start(inputs: VacancyInputs, size: int, a: float, smaller: Atoms | None) ->
     start = vacancy_cell(inputs.element, inputs.structure, a, size)
     if smaller is not None:
         edge = round(smaller.cell.lengths()[0] / a)
-        start.positions = embed(vacancy_cell(inputs.element, inputs.structure, a, edge), smaller, start, np.zeros(3))
+        ideal = vacancy_cell(inputs.element, inputs.structure, a, edge)
+        start.positions = embed(ideal, smaller, start, (np.zeros(3), np.zeros(3)))
     start.positions = shaken(start, inputs.noise, inputs.seed)
     return start
 
