@@ -102,6 +102,28 @@ def test_local_makes_a_profile_from_nothing_and_twice_is_once(tmp_path):
     assert (tmp_path / ".aiida" / "config.json").is_file()
 
 
+def test_a_file_names_further_environments_and_each_is_tried_out(clean_profile, computer_file):
+    content = yaml.safe_load(computer_file.read_text())
+    content["workers"] = {
+        "analytic": {**content["worker"], "architectures": ["emt", "lj"]},
+        "sevennet": {"activate": "export PATH=/usr/bin:/bin"},
+    }
+    computer_file.write_text(yaml.safe_dump(content))
+    result = invoke("setup", computer_file)
+    assert result.exit_code == 1
+    assert "-analytic@here (for emt, lj)" in result.output
+    assert "1 check(s) failed" in result.output
+    assert "sevenn~=0.13.0" in result.output
+
+
+def test_a_wrong_backend_is_refused_before_anything_is_registered(clean_profile):
+    for wrong, words in (("sevennet", "NAME=PYTHON"), (f"sevenet={sys.executable}", "'sevenet' is no architecture")):
+        result = invoke("setup", "--local", "--no-daemon", "--backend", wrong)
+        assert result.exit_code == 2
+        assert words in result.output
+    assert orm.QueryBuilder().append(orm.Computer).count() == 0
+
+
 @pytest.mark.slow
 def test_the_daemon_runs_after_local_setup(tmp_path):
     verdi = [str(Path(sys.executable).parent / "verdi"), "-p", "mlip", "daemon"]

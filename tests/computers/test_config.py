@@ -34,6 +34,14 @@ BAD = {
     ),
     "cuda without GPUs": ({"jobs": {"device": "cuda"}}, ["jobs", "gpus: 1"]),
     "unknown device": ({"jobs": {"device": "gpu"}}, ["computer.jobs.device = 'gpu'", "'cuda'"]),
+    "environment for nothing known": (
+        {"workers": {"other": {"activate": "source x"}}},
+        ["workers.other", "'other' is no architecture", "sevennet"],
+    ),
+    "two environments for one architecture": (
+        {"workers": {"chgnet": {"activate": "a"}, "both": {"activate": "b", "architectures": ["chgnet"]}}},
+        ["workers.both and workers.chgnet are both for 'chgnet'"],
+    ),
     "no cores": ({"jobs": {"cpus": 0}}, ["computer.jobs.cpus = 0"]),
     "walltime in words": ({"jobs": {"walltime": "12h"}}, ["computer.jobs.walltime = '12h'", "HH:MM:SS"]),
     "queue without scheduler": (

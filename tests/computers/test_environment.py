@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from aiida_mlip.computers import probe_node
-from aiida_mlip.computers.environment import MARK, MODULES, NodeReport, parse_report, problems, requirements
+from aiida_mlip.computers.environment import BACKENDS, MARK, NodeReport, modules, parse_report, problems, requirements
+from aiida_mlip.worker import backends
 
 GOOD = {
     "node": "gpu01",
@@ -45,8 +46,25 @@ def test_a_good_environment_has_no_problems():
 
 
 def test_the_requirements_are_those_the_package_declares():
-    assert set(requirements()) == set(MODULES)
+    assert set(requirements()) == set(modules())
     assert str(requirements()["mace-torch"]) == "==0.3.16"
+
+
+def test_every_architecture_says_what_it_needs():
+    assert set(BACKENDS) == set(backends.BACKENDS)
+    for architecture in BACKENDS:
+        assert all(requirements([architecture]).values()) or architecture == "ase"
+
+
+def test_an_environment_is_judged_by_the_potentials_it_is_for():
+    bare = report(versions=without("mace-torch"))
+    assert problems(bare, needs_gpu=True, architectures=["emt"]) == []
+    (message,) = problems(report(), needs_gpu=True, architectures=["sevennet"])
+    assert "sevenn~=0.13.0 is not installed" in message
+    assert "pip install 'matscipy" in message
+    assert "mace" not in message
+    old = report(versions=without("mace-torch") | {"sevenn": "0.11.0"})
+    assert "pip install 'sevenn~=0.13.0'" in problems(old, needs_gpu=True, architectures=["sevennet"])[0]
 
 
 CASES = {

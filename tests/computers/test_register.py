@@ -7,9 +7,9 @@ import json
 import pytest
 from aiida import orm
 
-from aiida_mlip.computers.codes import register_installed, register_worker
-from aiida_mlip.computers.config import InstalledCode
-from aiida_mlip.computers.defaults import find_worker, job_defaults, job_options
+from aiida_mlip.computers.codes import register_installed, register_worker, register_workers
+from aiida_mlip.computers.config import ExtraWorker, InstalledCode
+from aiida_mlip.computers.defaults import find_worker, job_defaults, job_options, workers_by_architecture
 from aiida_mlip.computers.local import local_worker
 from aiida_mlip.computers.register import register_computer
 
@@ -91,3 +91,41 @@ def test_an_installed_code_is_used_again_or_replaced(clean_profile, slurm_config
     second = register_installed(computer, "pw", pw.model_copy(update={"executable": "/opt/pw.x"}))
     assert second.pk != first.pk
     assert orm.load_code("pw@cluster").pk == second.pk
+
+
+def test_a_further_environment_serves_the_potentials_it_names(clean_profile, worker_zipapp, slurm_config):
+    other = {"architectures": ["sevennet", "chgnet"], "activate": "source /opt/sevennet/bin/activate"}
+    config = slurm_config(workers={"other": other})
+    computer = register_computer(config)
+    main, extra = register_workers(computer, config)
+    assert extra.label == f"{main.label}-other"
+    assert extra.prepend_text.startswith("source /opt/sevennet/bin/activate")
+    assert find_worker(computer).pk == main.pk
+    assert {find_worker(computer, name).pk for name in ("sevennet", "chgnet")} == {extra.pk}
+    assert find_worker(computer, "emt").pk == main.pk
+    assert {name: code.pk for name, code in workers_by_architecture(computer).items()} == {
+        "chgnet": extra.pk,
+        "sevennet": extra.pk,
+    }
+    assert [code.pk for code in register_workers(computer, config)] == [main.pk, extra.pk]
+
+
+def test_a_further_environment_that_is_no_longer_named_is_hidden_or_kept(clean_profile, worker_zipapp, slurm_config):
+    config = slurm_config(workers={"sevennet": {"activate": "source /opt/sevennet/bin/activate"}})
+    computer = register_computer(config)
+    main, extra = register_workers(computer, config)
+    kept = register_workers(computer, slurm_config(), keep=True)
+    assert [code.pk for code in kept] == [main.pk, extra.pk]
+    assert [code.pk for code in register_workers(computer, slurm_config())] == [main.pk]
+    assert orm.load_node(extra.pk).is_hidden
+    assert find_worker(computer, "sevennet").pk == main.pk
+
+
+def test_a_further_environment_is_replaced_when_it_changes(clean_profile, worker_zipapp, slurm_config):
+    computer = register_computer(slurm_config())
+    first = register_worker(computer, ExtraWorker(activate="source a"), worker_zipapp, name="sevennet")
+    second = register_worker(computer, ExtraWorker(activate="source b"), worker_zipapp, name="sevennet")
+    assert find_worker(computer, "sevennet").pk == second.pk
+    assert orm.load_node(first.pk).is_hidden
+    with pytest.raises(ValueError, match="no worker is registered for computer = 'cluster'"):
+        find_worker(computer)

@@ -22,6 +22,13 @@ LOCAL_PROFILE = "mlip"
 @click.option("--local", is_flag=True, help="Set up this machine; makes a profile (SQLite, ZeroMQ) if there is none.")
 @click.option("--work-dir", type=click.Path(path_type=Path), help="With --local: folder for the files of the jobs.")
 @click.option("--cpus", type=click.IntRange(min=1), help="With --local: threads of one job. [default: all cores]")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="NAME=PYTHON",
+    help="With --local: another Python for potentials of an architecture, e.g. sevennet=~/venvs/sevennet/bin/python.",
+)
 @click.option("--daemon/--no-daemon", default=True, show_default=True, help="With --local: start AiiDA's daemon.")
 @click.option("--test/--no-test", default=None, help="Try the computer out. [default: yes, except with --local]")
 @click.option("--job/--no-job", default=None, help="Try it out with a small job too. [default: where there is a queue]")
@@ -34,6 +41,7 @@ def setup(
     local: bool,
     work_dir: Path | None,
     cpus: int | None,
+    backends: tuple[str, ...],
     daemon: bool,
     test: bool | None,
     job: bool | None,
@@ -47,6 +55,7 @@ def setup(
     \b
     Example:
         aiida-mlip setup --local
+        aiida-mlip setup --local --backend sevennet=~/venvs/sevennet/bin/python
         aiida-mlip setup examples/computers/slurm-gpu.yaml
     """
     if local == (file is not None):
@@ -57,21 +66,33 @@ def setup(
     else:
         _profile.load(name)
     _profile.reuse_properties()
-    config = _local_config(work_dir, cpus) if file is None else _load_config(file)
-    computer, worker = _register(config)
+    if backends and not local:
+        raise click.UsageError("--backend goes with --local; in a YAML FILE further environments are named in workers:")
+    config = _local_config(work_dir, cpus, backends) if file is None else _load_config(file)
+    computer, workers = _register(config, keep=local)
     if test if test is not None else not local:
         queue = config.scheduler != "core.direct"
-        _try_out(computer, worker, job=queue if job is None else job, minutes=wait)
+        for worker in workers:
+            _try_out(computer, worker, job=queue if job is None else job, minutes=wait)
     if local and daemon:
         _profile.start_daemon()
 
 
-def _local_config(work_dir: Path | None, cpus: int | None) -> ComputerConfig:
+def _local_config(work_dir: Path | None, cpus: int | None, backends: tuple[str, ...]) -> ComputerConfig:
     from aiida.manage.configuration import get_config
 
     from aiida_mlip.computers.local import local_config
 
-    return local_config(work_dir or Path(get_config().dirpath) / "work", cpus=cpus)
+    pythons = {}
+    for text in backends:
+        name, separator, python = text.partition("=")
+        if not separator or not Path(python).expanduser().is_file():
+            raise click.BadParameter(f"{text!r} is not NAME=PYTHON with a Python that exists", param_hint="--backend")
+        pythons[name] = Path(python).expanduser().absolute()
+    try:
+        return local_config(work_dir or Path(get_config().dirpath) / "work", cpus=cpus, backends=pythons)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--backend") from error
 
 
 def _load_config(file: Path) -> ComputerConfig:
@@ -83,8 +104,9 @@ def _load_config(file: Path) -> ComputerConfig:
         raise click.ClickException(str(error)) from error
 
 
-def _register(config: ComputerConfig) -> tuple[orm.Computer, orm.PortableCode]:
-    from aiida_mlip.computers.codes import register_installed, register_worker
+def _register(config: ComputerConfig, *, keep: bool) -> tuple[orm.Computer, list[orm.PortableCode]]:
+    from aiida_mlip.computers.codes import register_installed, register_workers
+    from aiida_mlip.computers.defaults import worker_extra
     from aiida_mlip.computers.register import register_computer
 
     try:
@@ -92,12 +114,14 @@ def _register(config: ComputerConfig) -> tuple[orm.Computer, orm.PortableCode]:
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"computer    {computer.label} ({config.transport.kind}, {config.scheduler}, {config.jobs.device})")
-    worker = register_worker(computer, config.worker)
-    click.echo(f"worker      {worker.label}@{computer.label}")
+    workers = register_workers(computer, config, keep=keep)
+    for worker in workers:
+        known = ", ".join(worker_extra(worker).get("architectures", ()))
+        click.echo(f"worker      {worker.label}@{computer.label}" + (f" (for {known})" if known else ""))
     for label, program in config.codes.items():
         code = register_installed(computer, label, program)
         click.echo(f"code        {code.full_label} ({program.executable})")
-    return computer, worker
+    return computer, workers
 
 
 def _try_out(computer: orm.Computer, worker: orm.PortableCode, *, job: bool, minutes: float) -> None:

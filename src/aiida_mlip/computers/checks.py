@@ -17,8 +17,8 @@ from aiida.engine import ExitCode
 from aiida.schedulers.datastructures import JobState, JobTemplate, JobTemplateCodeInfo
 
 from aiida_mlip.computers import probe_node
-from aiida_mlip.computers.defaults import job_defaults, job_options
-from aiida_mlip.computers.environment import MODULES, parse_report, problems
+from aiida_mlip.computers.defaults import job_defaults, job_options, worker_extra
+from aiida_mlip.computers.environment import modules, parse_report, problems
 
 PROBE = "probe.py"
 OUTPUT = "probe.out"
@@ -49,6 +49,7 @@ class Site:
     folder: PurePosixPath
     activate: str
     job_wait: float
+    architectures: tuple[str, ...] = ("mace",)
 
     def run(self, command: str) -> tuple[int, str, str]:
         """Run a shell command in the folder; return status, standard output and standard error."""
@@ -99,9 +100,9 @@ def files_arrive(site: Site) -> str:
 def python_on_login_node(site: Site) -> str:
     """Check the Python environment where the connection ends; GPUs are not asked for there."""
     site.write(PROBE, Path(probe_node.__file__).read_text(encoding="utf-8"))
-    site.write(SCRIPT, f"{site.activate}\npython3 {shlex.join(_probe_arguments())}\n")
+    site.write(SCRIPT, f"{site.activate}\npython3 {shlex.join(_probe_arguments(site))}\n")
     _, out, err = site.run(f"bash {SCRIPT}")
-    return _judge(out + err, needs_gpu=False)
+    return _judge(site, out + err, needs_gpu=False)
 
 
 def python_in_job(site: Site) -> str:
@@ -120,7 +121,7 @@ def python_in_job(site: Site) -> str:
             )
         time.sleep(min(5.0, max(0.2, site.computer.get_minimum_job_poll_interval())))
     output = site.read(OUTPUT) + site.read("_scheduler-stderr.txt")
-    return _judge(output, needs_gpu=job_defaults(site.computer).device == "cuda")
+    return _judge(site, output, needs_gpu=job_defaults(site.computer).device == "cuda")
 
 
 def _finished(site: Site, job: str) -> bool:
@@ -128,21 +129,21 @@ def _finished(site: Site, job: str) -> bool:
     return info is None or info.job_state == JobState.DONE
 
 
-def _judge(output: str, *, needs_gpu: bool) -> str:
+def _judge(site: Site, output: str, *, needs_gpu: bool) -> str:
     report = parse_report(output)
-    if found := problems(report, needs_gpu=needs_gpu):
+    if found := problems(report, needs_gpu=needs_gpu, architectures=site.architectures):
         raise CheckError("; ".join(found))
     return report.summary()
 
 
-def _probe_arguments() -> list[str]:
-    return [PROBE, *(f"{name}:{module}" for name, module in MODULES.items())]
+def _probe_arguments(site: Site) -> list[str]:
+    return [PROBE, *(f"{name}:{module}" for name, module in modules(site.architectures).items())]
 
 
 def _job_template(site: Site) -> JobTemplate:
     options = job_options(site.computer, walltime=PROBE_WALLTIME)
     run = JobTemplateCodeInfo(
-        cmdline_params=["python3", *_probe_arguments()], stdout_name=OUTPUT, use_double_quotes=[False, False]
+        cmdline_params=["python3", *_probe_arguments(site)], stdout_name=OUTPUT, use_double_quotes=[False, False]
     )
     template = JobTemplate()
     template.job_name = "mlip-setup"
@@ -192,6 +193,7 @@ def try_out(
                 _make_folder(computer, transport),
                 _activation(computer, worker),
                 job_wait,
+                tuple(worker_extra(worker).get("architectures", ("mace",))),
             )
             yield Outcome("connection", ok=True, message=f"as {transport.whoami()}")
             for name in names:

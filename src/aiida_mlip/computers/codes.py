@@ -11,8 +11,8 @@ from aiida import orm
 from aiida.common.exceptions import NotExistent
 
 from aiida_mlip import __version__
-from aiida_mlip.computers.config import InstalledCode, Worker
-from aiida_mlip.computers.defaults import WORKER_PREFIX, job_defaults
+from aiida_mlip.computers.config import ComputerConfig, ExtraWorker, InstalledCode, Worker
+from aiida_mlip.computers.defaults import WORKER_EXTRA, WORKER_PREFIX, job_defaults, registered_workers, worker_extra
 from aiida_mlip.worker.bundle import WORKER_FILE, build_worker
 
 
@@ -30,15 +30,38 @@ def worker_prepend_text(worker: Worker, threads: int) -> str:
     return "\n".join([worker.activate.strip(), *exports])
 
 
-def register_worker(computer: orm.Computer, worker: Worker, zipapp: Path | None = None) -> orm.PortableCode:
+def register_workers(computer: orm.Computer, config: ComputerConfig, *, keep: bool = False) -> list[orm.PortableCode]:
+    """Register the worker once for each environment of a computer: the main one first.
+
+    :param keep: also those that an earlier set-up registered and ``config`` does not name; they are brought up to date
+        with the package. False: they are hidden.
+    """
+    extra = dict(config.workers)
+    for code in registered_workers(computer):
+        known = worker_extra(code)
+        if known and known["name"] not in extra:
+            if keep:
+                extra[known["name"]] = ExtraWorker.model_validate(known["worker"])
+            else:
+                _retire(code, code.label)
+    with tempfile.TemporaryDirectory() as folder:
+        zipapp = build_worker(Path(folder) / WORKER_FILE)
+        main = register_worker(computer, config.worker, zipapp)
+        return [main, *(register_worker(computer, worker, zipapp, name=name) for name, worker in extra.items())]
+
+
+def register_worker(
+    computer: orm.Computer, worker: Worker, zipapp: Path | None = None, *, name: str = ""
+) -> orm.PortableCode:
     """Register the worker for a computer; a code with the same content and environment is used again.
 
-    The label is ``mlip-worker-<version>-<first 8 digits of the file's sha256>``. Workers registered here before are
-    hidden and kept, since finished jobs link to them.
+    The label is ``mlip-worker-<version>-<first 8 digits of the file's sha256>``, and for a further environment its name
+    is added. Workers registered for the same environment before are hidden and kept, since finished jobs link to them.
 
     :param computer: a stored computer with job defaults.
     :param worker: the Python environment on its compute nodes.
     :param zipapp: a worker that was built already; None builds one from the installed package.
+    :param name: of a further environment; empty for the main one.
     """
     prepend_text = worker_prepend_text(worker, worker.threads or job_defaults(computer).cpus)
     with tempfile.TemporaryDirectory() as folder:
@@ -48,11 +71,13 @@ def register_worker(computer: orm.Computer, worker: Worker, zipapp: Path | None 
         else:
             shutil.copyfile(zipapp, target)
         digest = hashlib.sha256(target.read_bytes()).hexdigest()
-        label = f"{WORKER_PREFIX}{__version__}-{digest[:8]}"
-        current, others = _split(_registered(computer), label, prepend_text)
+        label = "-".join([f"{WORKER_PREFIX}{__version__}", digest[:8], *([name] if name else [])])
+        same_name = [code for code in registered_workers(computer) if worker_extra(code).get("name", "") == name]
+        current, others = _split(same_name, label, prepend_text)
         for code in others:
             _retire(code, label)
         if current is not None:
+            _describe(current, worker, name)
             return current
         code = orm.PortableCode(
             label=label,
@@ -63,14 +88,17 @@ def register_worker(computer: orm.Computer, worker: Worker, zipapp: Path | None 
             prepend_text=prepend_text,
             with_mpi=False,
         )
-        return code.store()
+        code.store()
+        _describe(code, worker, name)
+        return code
 
 
-def _registered(computer: orm.Computer) -> list[orm.PortableCode]:
-    query = orm.QueryBuilder()
-    query.append(orm.Computer, filters={"id": computer.pk}, tag="computer")
-    query.append(orm.PortableCode, with_computer="computer", filters={"label": {"like": f"{WORKER_PREFIX}%"}})
-    return [code for code in query.all(flat=True) if not code.is_hidden]
+def _describe(code: orm.PortableCode, worker: Worker, name: str) -> None:
+    """Write down, on the code of a further environment, what it is for and how it was described."""
+    if name:
+        given = worker.architectures if isinstance(worker, ExtraWorker) else ()
+        extra = {"name": name, "architectures": list(given or (name,)), "worker": worker.model_dump(mode="json")}
+        code.base.extras.set(WORKER_EXTRA, extra)
 
 
 def _split(

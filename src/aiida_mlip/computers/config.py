@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from aiida_mlip.computers.environment import BACKENDS
 from aiida_mlip.schema.potential import Device
 from aiida_mlip.science.models import StrictModel, explain
 
@@ -133,6 +134,15 @@ class Worker(StrictModel):
     threads: int | None = Field(default=None, gt=0, description="threads of the worker; none: jobs.cpus")
 
 
+class ExtraWorker(Worker):
+    """A further environment, for potentials whose packages cannot be installed beside the others."""
+
+    activate: str = Field(description="shell lines after which `python3` is the one with the package of the potentials")
+    architectures: tuple[str, ...] = Field(
+        default=(), description="potentials that it is for, e.g. [chgnet, sevennet]; none: the name of the environment"
+    )
+
+
 class InstalledCode(StrictModel):
     """A program that is on the computer already, such as pw.x."""
 
@@ -158,6 +168,9 @@ class ComputerConfig(StrictModel):
     poll_interval: float | None = Field(default=None, ge=0, description="time between two looks at the queue [s]")
     jobs: JobDefaults = Field(default_factory=JobDefaults)
     worker: Worker
+    workers: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], ExtraWorker] = Field(
+        default_factory=dict, description="name -> further environment, for the potentials it names"
+    )
     codes: dict[str, InstalledCode] = Field(default_factory=dict, description="label -> program")
 
     @model_validator(mode="after")
@@ -167,6 +180,24 @@ class ComputerConfig(StrictModel):
                 "jobs.queue, jobs.account and jobs.qos mean nothing to scheduler = 'core.direct': "
                 "leave them out, or set scheduler: core.slurm"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_environment_for_an_architecture(self) -> ComputerConfig:
+        owners: dict[str, str] = {}
+        for name, worker in self.workers.items():
+            for architecture in worker.architectures or (name,):
+                if architecture not in BACKENDS:
+                    raise ValueError(
+                        f"workers.{name}: {architecture!r} is no architecture of a potential: name one or more of "
+                        f"{', '.join(BACKENDS)} as architectures"
+                    )
+                if architecture in owners:
+                    raise ValueError(
+                        f"workers.{owners[architecture]} and workers.{name} are both for {architecture!r}: "
+                        "name each architecture once"
+                    )
+                owners[architecture] = name
         return self
 
     @property

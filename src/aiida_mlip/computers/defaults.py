@@ -17,6 +17,12 @@ DIRECT, LOCAL = "core.direct", "core.local"
 
 WORKER_PREFIX = "mlip-worker-"
 
+WORKER_EXTRA = "aiida_mlip_worker"
+"""Name of the extra of a worker's code that says which environment it is and for which potentials.
+
+The main worker has none.
+"""
+
 
 def job_defaults(computer: orm.Computer) -> JobDefaults:
     """Return the job defaults that `aiida-mlip setup` stored on a computer.
@@ -61,24 +67,47 @@ def job_options(computer: orm.Computer, walltime: int | str | None = None) -> di
     return options | {key: value for key, value in optional.items() if value is not None}
 
 
-def find_worker(computer: orm.Computer) -> orm.PortableCode:
-    """Return the newest worker that was registered for a computer and is not hidden.
-
-    :raises ValueError: if there is none.
-    """
+def registered_workers(computer: orm.Computer) -> list[orm.PortableCode]:
+    """Return the workers of a computer that are not hidden, newest first."""
     query = orm.QueryBuilder()
     query.append(orm.Computer, filters={"id": computer.pk}, tag="computer")
     query.append(
         orm.PortableCode, with_computer="computer", filters={"label": {"like": f"{WORKER_PREFIX}%"}}, tag="code"
     )
     query.order_by({"code": [{"ctime": "desc"}, {"id": "desc"}]})
-    found = next((code for (code,) in query.iterall() if not code.is_hidden), None)
+    return [code for code in query.all(flat=True) if not code.is_hidden]
+
+
+def worker_extra(code: orm.PortableCode) -> dict[str, Any]:
+    """Return ``name``, ``architectures`` and ``worker`` of an extra environment; empty for the main one."""
+    return dict(code.base.extras.get(WORKER_EXTRA, {}))
+
+
+def find_worker(computer: orm.Computer, architecture: str = "mace") -> orm.PortableCode:
+    """Return the newest worker for potentials of an architecture on a computer.
+
+    That is the one whose environment was set up for the architecture, or else the main one.
+
+    :param architecture: that of the potential, ``PotentialData.info.architecture``.
+    :raises ValueError: if there is none.
+    """
+    codes = [(code, worker_extra(code)) for code in registered_workers(computer)]
+    special = (code for code, extra in codes if architecture in extra.get("architectures", ()))
+    main = (code for code, extra in codes if not extra)
+    found: orm.PortableCode | None = next(special, None) or next(main, None)
     if found is None:
         raise ValueError(
             f"no worker is registered for computer = {computer.label!r}: run `aiida-mlip setup FILE.yaml` "
             "with its file, or `aiida-mlip setup --local` for this machine"
         )
     return found
+
+
+def workers_by_architecture(computer: orm.Computer) -> dict[str, orm.PortableCode]:
+    """Return the workers of the further environments: architecture -> code, as ``mlip.defects`` takes them."""
+    codes = registered_workers(computer)
+    named = {name for code in codes for name in worker_extra(code).get("architectures", ())}
+    return {name: find_worker(computer, name) for name in sorted(named)}
 
 
 def max_concurrent(computer: orm.Computer) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -18,17 +19,27 @@ MARK = "MLIP-PROBE "
 
 MODULES = {
     "ase": "ase",
-    "mace-torch": "mace",
     "matscipy": "matscipy",
     "numpy": "numpy",
     "pydantic": "pydantic",
     "scipy": "scipy",
     "spglib": "spglib",
-    "torch": "torch",
 }
-"""Distribution -> module that the worker imports."""
+"""Distribution -> module that the worker imports whatever the potential."""
 
-INSTALL = "pip install mace-torch==0.3.16 matscipy spglib pydantic"
+BACKENDS: dict[str, dict[str, str]] = {
+    "ase": {},
+    "chgnet": {"chgnet": "chgnet", "torch": "torch"},
+    "emt": {},
+    "finnis_sinclair": {},
+    "lj": {},
+    "mace": {"mace-torch": "mace", "torch": "torch"},
+    "sevennet": {"sevenn": "sevenn", "torch": "torch"},
+}
+"""Architecture of potentials -> what the worker imports for them besides: distribution -> module."""
+
+OTHER_VERSIONS = {"chgnet": "~=0.4.2", "sevenn": "~=0.13.0"}
+"""Versions of what this package does not itself depend on; double precision reaches into both, so they are narrow."""
 
 
 class NodeReport(StrictModel):
@@ -60,24 +71,36 @@ def parse_report(output: str) -> NodeReport:
     raise ValueError(f"python3 printed no report; it said: {output.strip()[-500:] or 'nothing'}")
 
 
-def requirements() -> dict[str, SpecifierSet]:
-    """Return the versions that the worker needs, as this package's own metadata states them."""
+def modules(architectures: Sequence[str] = ("mace",)) -> dict[str, str]:
+    """Return distribution -> module, of all that the worker imports for potentials of these architectures."""
+    found = dict(MODULES)
+    for architecture in architectures:
+        found |= BACKENDS[architecture]
+    return found
+
+
+def requirements(architectures: Sequence[str] = ("mace",)) -> dict[str, SpecifierSet]:
+    """Return the versions that the worker needs, as this package's own metadata states them, and those of others."""
     declared = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
-    return {item.name: item.specifier for item in declared if item.name in MODULES and item.marker is None}
+    versions = {name: SpecifierSet(text) for name, text in OTHER_VERSIONS.items()}
+    versions |= {item.name: item.specifier for item in declared if item.marker is None}
+    return {name: versions[name] for name in modules(architectures)}
 
 
-def problems(report: NodeReport, *, needs_gpu: bool) -> list[str]:
+def problems(report: NodeReport, *, needs_gpu: bool, architectures: Sequence[str] = ("mace",)) -> list[str]:
     """Return what has to be changed on the computer before jobs can run there; empty means nothing.
 
     :param needs_gpu: whether the report comes from a place where a GPU must be visible.
+    :param architectures: of the potentials that the environment is for.
     """
+    needed = requirements(architectures)
     if Version(report.python) < Version("3.11"):
         return [f"python3 is {report.python} ({report.executable}) and 3.11 or newer is needed: see worker.activate"]
     found = []
-    for name, specifier in sorted(requirements().items()):
+    for name, specifier in sorted(needed.items()):
         version = report.versions.get(name)
         if version is None:
-            found.append(f"{name}{specifier} is not installed for {report.executable}: {INSTALL}")
+            found.append(f"{name}{specifier} is not installed for {report.executable}: {_install(needed)}")
         elif not specifier.contains(version, prereleases=True):
             found.append(f"{name} is {version} and {name}{specifier} is needed: pip install '{name}{specifier}'")
     found += [f"importing {module} fails: {error}" for module, error in sorted(report.import_errors.items())]
@@ -87,3 +110,10 @@ def problems(report: NodeReport, *, needs_gpu: bool) -> list[str]:
             "build for the CUDA version of the driver"
         )
     return found
+
+
+def _install(needed: Mapping[str, SpecifierSet]) -> str:
+    """Return the command that installs all; numpy, scipy, torch and ASE come with the packages of the potentials."""
+    brought = {"ase", "numpy", "scipy", "torch"} if "torch" in needed else set()
+    wanted = [f"'{name}{needed[name]}'" for name in sorted(needed.keys() - brought)]
+    return f"pip install {' '.join(wanted)}"
