@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from aiida import orm
 from aiida.schedulers.datastructures import JobState
 from rich.console import Console
 
+from aiida_mlip.provenance.cases import cases_text
 from aiida_mlip.provenance.estimate import time_left
 from aiida_mlip.provenance.progress import last_progress, parse_last, progress_of
 from aiida_mlip.provenance.show import clock, duration, overview, progress_text, table
@@ -193,3 +195,20 @@ def rendered(what) -> str:
     with console.capture() as capture:
         console.print(what)
     return capture.get()
+
+
+def test_an_evaluation_of_defects_says_how_far_each_case_is() -> None:
+    """One name of a potential ends like another; settings are no jobs."""
+    job = state("iteration_01")
+    chain = [
+        state("bulk_b_W", active=False, children=[job], pk=2),
+        state("bulk_a_b_W", active=False, children=[job], pk=3),
+        state("bulk_settings", active=False, pk=4),
+        state("settings_a_b_W", active=False, pk=5),
+        state("vacancy_a_b_W", active=False, children=[job], pk=6),
+        state("gamma_line_a_b_W", children=[job], pk=7),
+        replace(state("vacancy_b_W", active=False, children=[job], pk=8), exit_status=710),
+    ]
+    evaluation = replace(state(children=chain), name="DefectsWorkChain")
+    assert cases_text(evaluation) == "b_W: 1 done, 1 failed\na_b_W: 2 done, 1 running"
+    assert cases_text(state(children=chain)) == ""

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from aiida_mlip.provenance.cases import cases_text
 from aiida_mlip.provenance.estimate import time_left
 from aiida_mlip.provenance.status import State
 from aiida_mlip.schema.job import Progress
@@ -123,7 +124,7 @@ def _progress(state: State) -> RenderableType:
     if state.failed:
         return Text(state.exit_message, style="red")
     if state.progress is None:
-        return Text(state.label, style="dim")
+        return Text(cases_text(state) or state.label, style="dim")
     line = progress_text(state.progress).replace(" · ", "\n", 1)
     if not state.progress.total:
         return Text(line)
