@@ -28,8 +28,15 @@ def key_figure(node: orm.ProcessNode, path: Path) -> Path:
     """Write the figure that says most about a process, and return its path.
 
     :param path: its suffix chooses the format: .png, .svg or .pdf.
-    :raises ValueError: for another suffix, and where there are no errors to be shown.
+    :raises ValueError: for another suffix, and where there are no errors or properties to be shown.
     """
-    from aiida_mlip.report.still import draw_errors  # noqa: PLC0415 - matplotlib is needed here only
+    from aiida_mlip.report.heatmap import draw_matrix  # noqa: PLC0415 - matplotlib is needed here only
+    from aiida_mlip.report.still import draw_errors  # noqa: PLC0415
+    from aiida_mlip.report.subject import Subject  # noqa: PLC0415
 
+    subject = Subject(node)
+    if subject.kind in ("mlip.defects", "mlip.property", "mlip.property.base"):
+        if subject.measured is None:
+            raise ValueError(f"process {node.pk} has no numbers to draw: it has not come that far")
+        return draw_matrix(subject.measured, path)
     return draw_errors(node, path)

@@ -1,4 +1,4 @@
-"""The outcome of an evaluation of defects as tables for a terminal: one for each element."""
+"""Properties of several potentials and elements as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -8,55 +8,73 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from aiida_mlip.report.measured import Cell, Measured, Row, from_summary
-from aiida_mlip.report.numbers import DECIMALS, unit
-from aiida_mlip.report.verdict import deviation_text
+from aiida_mlip.report.measured import Case, Cell, Measured, Row, from_summary, in_order
+from aiida_mlip.report.numbers import unit, value
+from aiida_mlip.report.verdict import SYMBOLS, UNUSABLE, deviation_text, verdict
 
 STYLES: Mapping[str | None, str] = {"good": "green", "fair": "yellow", "poor": "red", None: ""}
 
 
 def defect_tables(summary: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield the numbers of each element beside the reference data, then what has no result, and why."""
-    measured = from_summary(summary)
+    """Yield the tables of a summary of ``mlip.defects``."""
+    yield from property_tables(from_summary(summary))
+
+
+def property_tables(measured: Measured) -> Iterator[Table]:
+    """Yield the numbers of each element beside the reference data, then what has no result or must not be used."""
     for element in measured.elements:
         if any(case.records for case in measured.of_element(element)):
             yield _numbers(measured, element)
-    missing = [(case, name, reason) for case in measured.cases.values() for name, reason in case.failed.items()]
-    if missing:
-        table = Table(title="Without a result", title_justify="left")
-        for heading in ("potential", "element", "property", "why"):
+    cases = [case for element in measured.elements for case in measured.of_element(element)]
+    if cases:
+        table = Table(title="Verdict", title_justify="left", show_lines=True)
+        for heading in ("element", "potential", "in short"):
             table.add_column(heading)
-        for case, name, reason in missing:
-            table.add_row(case.potential, case.element, name, Text(reason["message"]))
+        for case in cases:
+            table.add_row(case.element, _name(measured, case.potential), Text("\n".join(_remarks(measured, case))))
         yield table
 
 
+def _name(measured: Measured, potential: str) -> str:
+    title = measured.title(potential)
+    return f"{potential} ({title})" if title else potential
+
+
 def _numbers(measured: Measured, element: str) -> Table:
-    table = Table(title=f"{element}: deviation from the reference data in brackets", title_justify="left")
-    for heading in ("property", "quantity", "unit"):
-        table.add_column(heading)
-    for name in (*measured.names, "reference"):
+    table = Table(title=f"{element or 'Properties'}: value, deviation from the reference data", title_justify="left")
+    names = [case.potential for case in measured.of_element(element)]
+    table.add_column("quantity")
+    table.add_column("unit")
+    for name in (*(_name(measured, name) for name in names), "reference"):
         table.add_column(name, justify="right")
     last = ""
     for row in measured.rows:
-        cells = {name: measured.cell(row, name, element) for name in measured.names}
-        if not any(cells.values()):
+        cells = [measured.cell(row, name, element) for name in names]
+        if not any(cells):
             continue
+        if last not in ("", row.record):
+            table.add_section()
         known = measured.reference(row, element)
-        texts = [_value(row, cell) for cell in cells.values()]
-        reference = _digits(row, known["value"]) if known is not None else ""
-        table.add_row("" if row.record == last else row.record, row.label, unit(row.unit), *texts, reference)
+        reference = value(known["value"], row.unit) if known is not None else ""
+        table.add_row(row.label, unit(row.unit), *[_value(row, cell) for cell in cells], reference)
         last = row.record
     return table
 
 
 def _value(row: Row, cell: Cell | None) -> Text:
+    """Return number, deviation and sign in columns of their own width, coloured by the grade."""
     if cell is None:
         return Text("-")
-    deviation = f" ({deviation_text(cell, units=True)})" if cell.deviation is not None else ""
-    mark = " unusable" if cell.unusable else ""
-    return Text(f"{_digits(row, cell.value)}{deviation}{mark}", style=STYLES.get(cell.grade, ""))
+    deviation = deviation_text(cell, units=False) if cell.deviation is not None else ""
+    sign = UNUSABLE if cell.unusable else SYMBOLS.get(cell.grade or "", " ")
+    style = "dim" if cell.unusable else STYLES.get(cell.grade, "")
+    return Text(f"{value(cell.value, row.unit)} {deviation:>9} {sign}", style=style)
 
 
-def _digits(row: Row, value: float) -> str:
-    return f"{value:.{DECIMALS.get(row.unit, 3)}f}"
+def _remarks(measured: Measured, case: Case) -> Iterator[str]:
+    yield verdict(measured, case).sentence
+    for name, flag in case.flags():
+        if flag.get("unusable"):
+            yield f"{UNUSABLE} unusable: {name}: {flag['message']}"
+    for name in in_order(case.failed):
+        yield f"no result: {name}: {case.failed[name].get('message', '')}"

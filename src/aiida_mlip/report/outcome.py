@@ -1,4 +1,4 @@
-"""Everything that is written about a process that ended: the page, the picture of the errors, the graph."""
+"""Everything that is written about a process that ended: the page, its numbers, the key figure, the graph."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from aiida_mlip.provenance.draw import draw
 from aiida_mlip.report import key_figure, write_report
 from aiida_mlip.report.compare import error_sets
 from aiida_mlip.report.subject import Subject
+from aiida_mlip.report.tables import write_tables
 
 
 def write_outcome(node: orm.ProcessNode, folder: Path, console: Console | None = None) -> dict[str, Path]:
@@ -19,12 +20,17 @@ def write_outcome(node: orm.ProcessNode, folder: Path, console: Console | None =
 
     :param node: a process of ours that has ended, well or not.
     :param folder: is made where it does not exist; files of the same process are overwritten.
-    :return: ``report``, ``figure`` (where there are errors to show) and ``graph`` -> path.
+    :return: ``report``, ``figure`` (where there are errors or properties to show), ``table`` and ``summary`` (of
+        ``mlip.defects``) and ``graph`` -> path.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    subject = Subject(node)
     paths = {"report": write_report(node, folder / f"report-{node.pk}.html")}
-    if error_sets(Subject(node)):
+    paths |= write_tables(subject, paths["report"])
+    if error_sets(subject):
         paths["figure"] = key_figure(node, folder / f"errors-{node.pk}.png")
+    elif subject.measured is not None and subject.measured.rows:
+        paths["figure"] = key_figure(node, folder / f"properties-{node.pk}.png")
     paths["graph"] = draw(ancestry(node), folder / f"provenance-{node.pk}.svg")
     for name, path in paths.items():
         (console or Console()).print(f"{name}: {path.resolve()}", soft_wrap=True, highlight=False)

@@ -128,4 +128,4 @@ def _plain(axis: Any) -> None:
 
 def mathtext(label: str) -> str:
     """Return a label of a property with sub-scripts, as matplotlib sets them."""
-    return re.sub(r"\b([CE])_?(\d\d|f|m)\b", r"$\\mathrm{\1_{\2}}$", label)
+    return re.sub(r"\b([CEγ])_?(\d\d|(?<=_)\w+)\b", r"$\\mathrm{\1_{\2}}$", label)

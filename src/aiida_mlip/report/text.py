@@ -9,8 +9,11 @@ from aiida import orm
 from rich.console import Console
 from rich.table import Table
 
-from aiida_mlip.report.defects_text import defect_tables
+from aiida_mlip.report.defects_text import property_tables
+from aiida_mlip.report.subject import Subject
 from aiida_mlip.science.reference import load as load_reference
+
+FINETUNE = "mlip.finetune"
 
 _SCALE = {"energy": (1e3, "meV/atom"), "forces": (1e3, "meV/Å"), "stress": (160.21766208, "GPa")}
 """Quantity -> factor from eV and Å, and the unit that is printed."""
@@ -19,11 +22,13 @@ _FORMAT = {"angstrom": ".4f", "GPa": ".1f", "eV": ".3f"}
 
 
 def print_summary(node: orm.ProcessNode, console: Console) -> None:
-    """Print the summary of a finished ``mlip.finetune`` or ``mlip.defects``; nothing where there is none."""
-    if "summary" not in node.outputs:
-        return
-    summary = node.outputs.summary.get_dict()
-    for table in defect_tables(summary) if "cases" in summary else summary_tables(summary):
+    """Print what came out of a process, as far as it has numbers: of ``mlip.finetune``, or properties of any."""
+    subject = Subject(node)
+    if subject.kind != FINETUNE:
+        tables = property_tables(subject.measured) if subject.measured is not None else iter(())
+    else:
+        tables = summary_tables(subject.summary) if subject.summary else iter(())
+    for table in tables:
         console.print(table)
 
 

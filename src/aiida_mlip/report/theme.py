@@ -11,6 +11,9 @@ INK, MUTED, GRID, LINE = "#1b2733", "#5b6875", "#e6eaef", "#b6bfc9"
 BEFORE, AFTER, REFERENCE = "#9aa4af", "#0b5fa5", "#1b2733"
 BETTER, WORSE = "#007a5e", "#c2410c"
 
+GRADES = {"good": "#cfe3f5", "fair": "#fdf0c2", "poor": "#fbd3bf"}
+"""Grade -> background: blue, yellow and orange, which colour-blind readers can tell apart; as in ``style.css``."""
+
 PALETTE = ("#0b5fa5", "#d95f02", "#007a5e", "#b8418b", "#5aa9e0", "#a07a00", "#6a51a3", "#2e7f7f", "#8c510a", "#444b54")
 """After Okabe and Ito, darkened so that points show on white."""
 
