@@ -26,6 +26,7 @@ from aiida_mlip.science.keys import EV_PER_ANGSTROM3_IN_GPA as GPA
 from aiida_mlip.science.properties import PropertyError
 from aiida_mlip.science.properties._crystals import primitive_cell, strained
 from aiida_mlip.science.properties.elastic import ElasticResult, central_differences, fit_cubic, strain_set
+from aiida_mlip.worker.backends.finnis_sinclair import FinnisSinclair
 
 ASYMMETRIC = np.array(
     [
@@ -115,6 +116,56 @@ def test_dependence_on_the_strain_is_flagged(linear_solid: Any) -> None:
 def test_stress_that_disagrees_with_the_energy_is_flagged(linear_solid: Any) -> None:
     calculator = linear_solid(primitive_cell("W", "bcc", 3.2), 520.0, 200.0, 140.0, stress_factor=1.05)
     assert flag_names(elastic("W", calculator, lattice_constant=3.2)) == {"bulk_modulus_mismatch"}
+
+
+def test_unstable_against_a_change_of_volume_is_flagged(linear_solid: Any) -> None:
+    """B < 0: C11 + 2 C12 is negative though C' and C44 are not."""
+    calculator = linear_solid(primitive_cell("W", "bcc", 3.2), 200.0, -150.0, 140.0)
+    result = elastic("W", calculator, lattice_constant=3.2)
+    assert flag_names(result) == {"unstable_bulk", "no_eos"}, "such a crystal has no minimum of the energy either"
+    assert not result.stable
+    assert result.bulk_modulus_eos is None
+
+
+class Squeezed(EMT):
+    """EMT with a stress along z that no cubic crystal has under a strain along x."""
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = ()) -> None:
+        super().calculate(atoms, properties or ["energy"], list(system_changes))
+        self.results["stress"][2] += 0.05 * (self.atoms.cell.array[2, 0] - self.atoms.cell.array[2, 1])
+
+
+def test_stresses_that_are_not_cubic_are_flagged() -> None:
+    result = elastic("Cu", Squeezed(), structure="fcc")
+    assert "not_cubic" in flag_names(result)
+    assert result.by_strain[0].symmetry_error > 0.02
+
+
+@pytest.mark.parametrize(
+    ("element", "constants"),
+    [
+        ("W", (522.4, 204.4, 160.6)),
+        ("Mo", (464.7, 161.5, 108.9)),
+        ("Nb", (246.6, 133.3, 28.1)),
+        ("Ta", (266.0, 161.2, 82.4)),
+    ],
+)
+def test_finnis_sinclair_has_the_constants_it_was_fitted_to(
+    element: str, constants: tuple[float, float, float]
+) -> None:
+    """Those of experiment, which the authors reproduce (Phil. Mag. A 50, 45 (1984))."""
+    result = elastic(element, FinnisSinclair(), strains=(1e-4, 2e-4))
+    assert (result.c11, result.c12, result.c44) == pytest.approx(constants, abs=0.15)
+    assert result.anisotropy == pytest.approx(2 * constants[2] / (constants[0] - constants[1]), rel=2e-3)
+    assert result.stable
+    assert not result.flags
+
+
+def test_quantities_have_the_keys_and_units_of_the_reference() -> None:
+    record, _ = properties.compute(properties.get("elastic"), {"element": "W"}, FinnisSinclair())
+    assert {item.key: item.unit for item in record.quantities} == {
+        "C11": "GPa", "C12": "GPa", "C44": "GPa", "Cprime": "GPa", "bulk_modulus": "GPa", "anisotropy": "1",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("element", ["Cu", "Ni", "Al"])

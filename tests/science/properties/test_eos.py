@@ -10,7 +10,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.eos import EquationOfState, birchmurnaghan
 
-from aiida_mlip.science import properties
+from aiida_mlip.science import properties, reference
 from aiida_mlip.science.keys import EV_PER_ANGSTROM3_IN_GPA as GPA
 from aiida_mlip.science.properties import PropertyError
 from aiida_mlip.science.properties._bulk import fit_eos, pressure, relaxed_lattice_constant
@@ -21,7 +21,8 @@ from aiida_mlip.science.properties._crystals import (
     lattice_constant_from_volume,
     primitive_cell,
 )
-from aiida_mlip.science.properties.eos import EosResult
+from aiida_mlip.science.properties.eos import PUBLISHED_VOLUMES, EosResult
+from aiida_mlip.worker.backends.finnis_sinclair import FinnisSinclair
 
 
 def eos(calculator: Any, **inputs: Any) -> EosResult:
@@ -125,6 +126,71 @@ def test_energies_that_are_not_smooth_are_flagged() -> None:
     result = eos(Rippled(), element="Cu", structure="fcc")
     assert "poor_fit" in {flag.name for flag in result.flags}
     assert result.phases["fcc"].residual > 2e-3
+
+
+def test_missing_phase_leaves_the_others() -> None:
+    """A phase without a minimum of the energy is named, and the lattice constant of the first is still there."""
+    record, structures = properties.compute(
+        properties.get("eos"), {"element": "Cu", "structure": "fcc", "phases": ["bcc", "sc"]}, NoSimpleCube()
+    )
+    assert record.error is None, record.error
+    assert [flag.name for flag in record.flags] == ["missing_phase"]
+    assert "sc Cu has no zero of the pressure" in record.flags[0].message
+    assert {item.key for item in record.series} == {"eos_FCC", "eos_BCC"}
+    assert "E_SC_minus_FCC" not in {item.key for item in record.quantities}
+    assert len(structures) == 2
+
+
+class NoSimpleCube(EMT):
+    """EMT that pushes the simple cubic crystal apart at every volume."""
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = ()) -> None:
+        super().calculate(atoms, properties or ["energy"], list(system_changes))
+        angles = self.atoms.cell.cellpar()[3:]
+        if np.allclose(angles, 90):
+            self.results["stress"][:3] -= 10.0
+
+
+def test_hole_in_the_curve_is_flagged() -> None:
+    class Hole(EMT):
+        """EMT with a hole of 0.1 eV around 8 Å^3."""
+
+        def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = ()) -> None:
+            super().calculate(atoms, properties or ["energy"], list(system_changes))
+            width = (self.atoms.get_volume() - 8.0) / 0.3
+            self.results["free_energy"] = self.results["energy"] - 5.0 * np.exp(-(width**2))
+
+    volumes = np.arange(6.0, 16.0, 0.5).tolist()
+    result = eos(Hole(), element="Cu", structure="fcc", volumes=volumes)
+    assert [flag.name for flag in result.flags] == ["further_minimum"]
+    assert "near 8.0" in result.flags[0].message
+    assert not eos(EMT(), element="Cu", structure="fcc", volumes=volumes).flags
+
+
+def test_published_volumes_cover_the_range_of_the_reference() -> None:
+    assert (PUBLISHED_VOLUMES[0], PUBLISHED_VOLUMES[-1], len(PUBLISHED_VOLUMES)) == (12.0, 21.9, 34)
+    for element in ("W", "Mo", "Nb"):
+        for phase in ("BCC", "FCC", "A15"):
+            curve = reference.load().curve(element, f"eos_{phase}")
+            assert curve is not None
+            assert PUBLISHED_VOLUMES[0] < min(curve.x)
+            assert max(curve.x) < PUBLISHED_VOLUMES[-1]
+
+
+@pytest.mark.parametrize(("element", "energy"), [("W", -8.90), ("Mo", -6.82), ("Nb", -7.57), ("Ta", -8.10)])
+def test_finnis_sinclair_has_the_crystals_it_was_fitted_to(element: str, energy: float) -> None:
+    """Lattice constant and cohesive energy of experiment (Phil. Mag. A 50, 45 (1984)); fcc and A15 lie above."""
+    constants = {"W": 3.1652, "Mo": 3.1472, "Nb": 3.3008, "Ta": 3.3058}
+    inputs = {"element": element, "phases": ["fcc", "A15"], "volumes": list(PUBLISHED_VOLUMES)}
+    record, _ = properties.compute(properties.get("eos"), inputs, FinnisSinclair())
+    result = EosResult.model_validate(record.result)
+    assert result.lattice_constant == pytest.approx(constants[element], abs=2e-4)
+    assert result.phases["bcc"].energy == pytest.approx(energy, abs=1e-3)
+    assert min(result.differences.values()) > 0
+    values = {item.key: item for item in record.quantities}
+    assert values["volume_BCC"].value == pytest.approx(constants[element] ** 3 / 2, rel=1e-3)
+    assert {values[f"volume_{name}"].unit for name in ("BCC", "FCC", "A15")} == {"angstrom^3/atom"}
+    assert len(record.series[2].x) == 34 + 7
 
 
 @pytest.mark.parametrize(("structure", "neighbours"), [("bcc", 8), ("fcc", 12), ("sc", 6), ("diamond", 4), ("A15", 12)])

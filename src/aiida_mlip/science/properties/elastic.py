@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -142,18 +144,30 @@ def fit_cubic(strains: ArrayLike, stresses: ArrayLike) -> CubicFit:
 
 def run(inputs: ElasticInputs, calculator: BaseCalculator, report: Report) -> Outcome[ElasticResult]:
     """Compute C11, C12 and C44 at two sizes of the strain, and check them against the equation of state."""
-    a = lattice_constant_of(inputs, calculator)
+    a = float(report.keep("lattice constant", lambda: lattice_constant_of(inputs, calculator)))
     cell = primitive_cell(inputs.element, inputs.structure, a)
     at_strain = []
     for index, size in enumerate(inputs.strains):
         report("strains", index, 2)
-        at_strain.append(_constants(cell, size, inputs, calculator, report))
-    try:
-        bulk_eos = equation_of_state(inputs.element, inputs.structure, a, calculator).bulk_modulus
-    except PropertyError:
-        bulk_eos = None
+        kept = report.keep(f"strain {size}", partial(_kept, cell, size, inputs, calculator, report))
+        at_strain.append(CubicConstants.model_validate(kept))
+    bulk_eos = report.keep("equation of state", lambda: _from_energies(inputs, a, calculator))["bulk_modulus"]
     result = _assemble(a, at_strain[0], at_strain[1], bulk_eos)
     return Outcome(result, _quantities(result), (cell,))
+
+
+def _from_energies(inputs: ElasticInputs, a: float, calculator: BaseCalculator) -> dict[str, float | None]:
+    try:
+        fit = equation_of_state(inputs.element, inputs.structure, a, calculator)
+    except PropertyError:
+        return {"bulk_modulus": None}
+    return {"bulk_modulus": fit.bulk_modulus}
+
+
+def _kept(
+    cell: Atoms, size: float, inputs: ElasticInputs, calculator: BaseCalculator, report: Report
+) -> dict[str, Any]:
+    return _constants(cell, size, inputs, calculator, report).model_dump(mode="json")
 
 
 def _constants(
@@ -241,7 +255,10 @@ def _quantities(result: ElasticResult) -> tuple[Quantity, ...]:
         ("Cprime", result.c_prime, "C'"),
         ("bulk_modulus", result.bulk_modulus, "B"),
     )
-    return tuple(Quantity(key=key, value=value, unit="GPa", label=label) for key, value, label in rows)
+    quantities = tuple(Quantity(key=key, value=value, unit="GPa", label=label) for key, value, label in rows)
+    if result.anisotropy is None:
+        return quantities
+    return (*quantities, Quantity(key="anisotropy", value=result.anisotropy, unit="1", label="C44 / C'"))
 
 
 PROPERTY = Property(

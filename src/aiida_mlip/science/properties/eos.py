@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
 from pydantic import Field, field_validator, model_validator
+from scipy.signal import find_peaks
 
 from aiida_mlip.science.models import StrictModel
-from aiida_mlip.science.properties._base import Flag, Outcome, Property, PropertyResult, Quantity, Report, Series
+from aiida_mlip.science.properties._base import (
+    Flag,
+    Outcome,
+    Property,
+    PropertyError,
+    PropertyResult,
+    Quantity,
+    Report,
+    Series,
+)
 from aiida_mlip.science.properties._bulk import (
     CrystalInputs,
     energies_per_atom,
@@ -22,6 +34,12 @@ MAX_RESIDUAL = 2e-3
 
 MAX_VOLUME_MISMATCH = 0.005
 """Relative difference of the volumes at zero pressure and at the minimum of the energy that is flagged."""
+
+MIN_DEPTH = 0.005
+"""Depth of a further minimum of a curve [eV/atom] that is flagged."""
+
+PUBLISHED_VOLUMES = tuple(round(12.0 + 0.3 * index, 1) for index in range(34))
+"""12.0 to 21.9 Å^3/atom: the range in which the reference data compares the phases of W, Mo and Nb."""
 
 
 class EosInputs(CrystalInputs):
@@ -66,7 +84,7 @@ class EosResult(PropertyResult):
 
     lattice_constant: float = Field(description="of the cubic cell of the first phase at zero pressure [Å]")
     bulk_modulus: float = Field(description="of the first phase [GPa]")
-    phases: dict[str, Phase] = Field(description="the phases, by structure")
+    phases: dict[str, Phase] = Field(description="the phases, by structure; without those that have no minimum")
     differences: dict[str, float] = Field(
         description="phase -> its energy minus the one of the first phase [eV/atom], each at its minimum"
     )
@@ -76,22 +94,42 @@ def run(inputs: EosInputs, calculator: BaseCalculator, report: Report) -> Outcom
     """Compute the equation of state of each phase."""
     structures = (inputs.structure, *inputs.phases)
     phases: dict[str, Phase] = {}
+    missing: list[Flag] = []
     for index, structure in enumerate(structures):
         report("phases", index, len(structures))
-        phases[structure] = _phase(inputs, structure, calculator)
+        try:
+            phases[structure] = _kept(inputs, structure, calculator, report)
+        except PropertyError as error:
+            if structure == inputs.structure:
+                raise
+            missing.append(Flag(name="missing_phase", message=f"{structure}: {error}"))
     first = phases[inputs.structure]
-    differences: dict[str, float] = {name: phases[name].energy - first.energy for name in inputs.phases}
+    differences: dict[str, float] = {
+        name: phases[name].energy - first.energy for name in inputs.phases if name in phases
+    }
     result = EosResult(
         lattice_constant=first.lattice_constant,
         bulk_modulus=first.bulk_modulus,
         phases=phases,
         differences=differences,
-        flags=tuple(flag for name, phase in phases.items() for flag in _flags(name, phase))
-        + _order_flags(inputs.structure, differences),
+        flags=(
+            *(flag for name, phase in phases.items() for flag in _flags(name, phase)),
+            *_order_flags(inputs.structure, differences),
+            *missing,
+        ),
     )
-    cells = [primitive_cell(inputs.element, s, phases[s].lattice_constant) for s in structures]
+    cells = [primitive_cell(inputs.element, s, phases[s].lattice_constant) for s in structures if s in phases]
     series = tuple(_series(name, phase, first.energy) for name, phase in phases.items())
     return Outcome(result, _quantities(inputs.structure, result), tuple(cells), series)
+
+
+def _kept(inputs: EosInputs, structure: Structure, calculator: BaseCalculator, report: Report) -> Phase:
+    """Return the equation of state of one phase; one that an earlier job has finished is not computed again."""
+
+    def compute() -> dict[str, Any]:
+        return _phase(inputs, structure, calculator).model_dump(mode="json")
+
+    return Phase.model_validate(report.keep(structure, compute))
 
 
 def _series(name: str, phase: Phase, zero: float) -> Series:
@@ -147,6 +185,16 @@ def _flags(name: str, phase: Phase) -> list[Flag]:
                 f"means {volume:.3f}: stress and energy of the potential disagree, or it is not the potential's own",
             )
         )
+    y = np.array(phase.energies)
+    further = [k for k in find_peaks(-y, prominence=MIN_DEPTH)[0] if abs(phase.volumes[k] / phase.volume - 1) > 0.1]
+    if further:
+        where = ", ".join(f"{phase.volumes[k]:.1f}" for k in further)
+        flags.append(
+            Flag(
+                name="further_minimum",
+                message=f"{name}: the energy has a further minimum near {where} Å^3/atom, where the crystal would stay",
+            )
+        )
     return flags
 
 
@@ -164,12 +212,17 @@ def _quantities(first: str, result: EosResult) -> tuple[Quantity, ...]:
         Quantity(key="lattice_constant", value=result.lattice_constant, unit="angstrom", label="a"),
         Quantity(key="bulk_modulus", value=result.bulk_modulus, unit="GPa", label="B"),
     )
-    return base + tuple(
+    volumes = tuple(
+        Quantity(key=f"volume_{name.upper()}", value=phase.volume, unit="angstrom^3/atom", label=f"V({name})")
+        for name, phase in result.phases.items()
+    )
+    differences = tuple(
         Quantity(
             key=f"E_{name.upper()}_minus_{first.upper()}", value=value, unit="eV/atom", label=f"E({name}) - E({first})"
         )
         for name, value in result.differences.items()
     )
+    return (*base, *volumes, *differences)
 
 
 PROPERTY = Property(
