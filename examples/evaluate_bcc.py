@@ -25,7 +25,7 @@ from aiida_mlip.provenance.watch import watch
 from aiida_mlip.report.outcome import write_outcome
 from aiida_mlip.report.text import print_summary
 from aiida_mlip.workchains.defects import DefectsWorkChain
-from aiida_mlip.workchains.defects_inputs import graph_name
+from aiida_mlip.workchains.defects_inputs import graph_name, special_workers
 from aiida_mlip.workchains.finetune import FinetuneWorkChain
 
 FOUNDATION = "mace-omat-0-small"
@@ -84,6 +84,7 @@ def main(
             properties=properties or None,
             options=job_options(computer, walltime=walltime),
             protocol=protocol,
+            codes=special_workers(computer, chosen),
             overrides={"settings": {"device": job_defaults(computer).device}},
         )
         builder.metadata.label = f"{', '.join(chosen)} on {', '.join(elements)}, {protocol}"

@@ -54,10 +54,8 @@ class DefectsFile(LaunchFile):
     properties: tuple[str, ...] | None = Field(
         default=None, description="a choice of properties; without it, all of the protocol"
     )
-    computers: dict[str, str] = Field(
-        default_factory=dict, description="architecture -> computer whose worker has its Python environment"
-    )
     reference: Path | None = Field(default=None, description="your own reference data, beside this file")
+    max_concurrent: int | None = Field(default=None, gt=0, description="jobs at a time; none: that of the computer")
 
 
 FileT = TypeVar("FileT", bound=LaunchFile)

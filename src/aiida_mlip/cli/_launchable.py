@@ -85,10 +85,10 @@ def _finetune(described: FinetuneFile, _folder: Path) -> ProcessBuilder:
 
 
 def _defects(described: DefectsFile, folder: Path) -> ProcessBuilder:
-    from aiida_mlip.computers.defaults import find_worker
     from aiida_mlip.data.potential import PotentialData
     from aiida_mlip.science.reference import read_document
     from aiida_mlip.workchains.defects import DefectsWorkChain
+    from aiida_mlip.workchains.defects_inputs import special_workers
 
     found = {name: find_node(text, PotentialData, f"potentials.{name}") for name, text in described.potentials.items()}
     builder: ProcessBuilder = DefectsWorkChain.get_builder_from_protocol(
@@ -96,8 +96,9 @@ def _defects(described: DefectsFile, folder: Path) -> ProcessBuilder:
         potentials=found,
         elements=described.elements,
         properties=described.properties,
-        codes={name: find_worker(_computer(f"computers.{name}", text)) for name, text in described.computers.items()},
+        codes=special_workers(_computer("computer", described.computer), found),
         reference_data=None if described.reference is None else read_document(folder / described.reference),
+        max_concurrent=described.max_concurrent,
         overrides=_with_device(described, "settings"),
     )
     return builder

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from aiida_mlip.calculations import checks
 from aiida_mlip.calculations.checks.wording import listed
-from aiida_mlip.computers.defaults import PROPERTY
+from aiida_mlip.computers.defaults import PROPERTY, find_worker
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.defects import DefectSettings
 from aiida_mlip.schema.tasks import PropertySettings
@@ -193,6 +193,7 @@ def defects_builder(
     overrides: Mapping[str, Any] | None = None,
     codes: Mapping[str, orm.PortableCode] | None = None,
     reference_data: Mapping[str, Any] | None = None,
+    max_concurrent: int | None = None,
 ) -> ProcessBuilder:
     """Return a builder with the inputs of a protocol.
 
@@ -205,6 +206,7 @@ def defects_builder(
     :param overrides: nested changes to the protocol's inputs, e.g. ``{"properties": {"vacancy": {"sizes": [4]}}}``.
     :param codes: architecture -> worker, for potentials that need another Python environment.
     :param reference_data: content of a reference file that counts more than the data of this package.
+    :param max_concurrent: jobs at a time; None: what the computer's file says.
     :raises ValueError: for an unknown protocol or property, or an unknown key in ``overrides``.
     """
     inputs = protocol_inputs("defects", protocol, overrides)
@@ -221,7 +223,19 @@ def defects_builder(
         builder.codes = dict(codes)
     if reference_data is not None:
         builder.reference = orm.Dict(dict(reference_data))
+    if max_concurrent is not None:
+        builder.max_concurrent = max_concurrent
     return builder
+
+
+def special_workers(computer: orm.Computer, potentials: Mapping[str, PotentialData]) -> dict[str, orm.PortableCode]:
+    """Return architecture -> worker, of those potentials that have a Python environment of their own on a computer.
+
+    :raises ValueError: where the computer has no worker at all.
+    """
+    main = find_worker(computer)
+    found = {name: find_worker(computer, name) for name in {item.info.architecture for item in potentials.values()}}
+    return {name: code for name, code in found.items() if code.uuid != main.uuid}
 
 
 def graph_name(text: str) -> str:
