@@ -39,11 +39,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "scratch": {"kind": "scratch"},
 }
 
-PROPERTIES = {
-    "eos": {"element": "W", "phases": ["fcc", "A15"]},
-    "elastic": {"element": "W"},
-    "vacancy": {"element": "W", "sizes": [3]},
-}
+PROPERTIES = {name: {"element": "W"} for name in ("eos", "elastic", "vacancy")}
+"""Computed before and after, with the numbers of the protocol for defects."""
 
 
 def tungsten_dataset() -> DatasetData:

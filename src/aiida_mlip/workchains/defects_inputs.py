@@ -181,6 +181,18 @@ def property_inputs(protocol: str | None = None, names: Sequence[str] | None = N
     return {name: known.get(name, {}) for name in (known if names is None else names)}
 
 
+def with_protocol(asked: Mapping[str, Mapping[str, Any]], protocol: str | None) -> dict[str, dict[str, Any]]:
+    """Return properties of another workflow with what the protocol of ``mlip.defects`` says where they leave it open.
+
+    Its numbers are for bcc crystals: properties of another structure are returned as they are.
+    """
+    known: dict[str, dict[str, Any]] = protocol_inputs("defects", protocol)["properties"]
+    return {
+        name: {**(known.get(kind_of(name, fields), {}) if fields.get("structure", "bcc") == "bcc" else {}), **fields}
+        for name, fields in asked.items()
+    }
+
+
 def defects_builder(
     cls: Any,
     *,

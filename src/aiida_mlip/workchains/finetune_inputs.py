@@ -17,6 +17,7 @@ from aiida_mlip.schema.finetuning import AcceptSettings, AuditOptions, Committee
 from aiida_mlip.schema.tasks import PropertySettings
 from aiida_mlip.schema.training import TrainSettings
 from aiida_mlip.science.models import explain
+from aiida_mlip.workchains.defects_inputs import with_protocol
 from aiida_mlip.workchains.protocols import protocol_inputs
 
 SET_NAMES = ("training", "validation", "test")
@@ -208,7 +209,8 @@ def finetune_builder(
     builder.evaluation.metadata = job
     if inputs["properties"]:
         builder.properties.code = code
-        builder.properties.settings = {"device": device, "properties": inputs["properties"]}
+        asked = with_protocol(inputs["properties"], protocol)
+        builder.properties.settings = {"device": device, "properties": asked}
         builder.properties.metadata = job
     else:
         builder.pop("properties", None)
