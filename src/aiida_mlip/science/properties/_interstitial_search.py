@@ -53,10 +53,10 @@ class InterstitialInCell(DefectInCell):
     """An interstitial in one size of the cell."""
 
     requested: Kind = Field(description="configuration it started from")
-    final: Kind = Field(description="configuration it ended in, from the shortest pair of atoms")
-    axis: tuple[float, float, float] = Field(description="unit vector of the shortest pair, positive and descending")
+    final: Kind = Field(description="configuration it ended in, from the pair of atoms that share a site")
+    axis: tuple[float, float, float] = Field(description="unit vector of that pair, components positive and descending")
     angle: float = Field(description="from the axis to the nearest of <100>, <110>, <111> [degrees]")
-    separation: float = Field(description="of the shortest pair [Å]")
+    separation: float = Field(description="of that pair [Å]")
     vacant: int = Field(description="lattice sites to which no atom is nearest; 0 for a single interstitial")
     curvature: float | None = Field(description="lowest that was found [eV/Å^2]; None: not searched")
     rounds: int = Field(description="relaxations; each but the first began along a soft mode of the one before")

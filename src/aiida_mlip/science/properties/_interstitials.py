@@ -54,9 +54,10 @@ class Identity:
     """Which interstitial a structure has.
 
     :param kind: the nearest ideal configuration.
-    :param axis: unit vector of the shortest pair, along the edges of the cubic cell; components positive, descending.
+    :param axis: unit vector of the pair that shares a lattice site, in the frame of the cubic cell; components
+        positive, descending.
     :param angle: from the axis to the nearest of <100>, <110>, <111> [degrees].
-    :param separation: of the shortest pair [Å].
+    :param separation: of that pair [Å].
     :param vacant: lattice sites to which no atom is nearest.
     """
 
@@ -100,29 +101,36 @@ def closest_pair(atoms: Atoms, within: float) -> float:
 def identify(atoms: Atoms, structure: Structure, size: int) -> Identity:
     """Return which interstitial ``atoms`` has; a rotated cell, or another order of the atoms, changes nothing.
 
-    The shortest pair of atoms gives the axis. An atom with two equal shortest distances on a line is the middle of a
-    crowdion, or of an octahedral configuration of bcc. One with four or more, on a tetrahedral or octahedral site of
-    the lattice, is the middle of such a configuration. All else is a dumbbell.
+    The pair that shares a lattice site gives the axis; where there is none, or several, the closest pair of all. An
+    atom of the pair with two equal shortest distances on a line is the middle of a crowdion, or of an octahedral
+    configuration of bcc. One with four or more, on a tetrahedral or octahedral site of the lattice, is the middle of
+    such a configuration. All else is a dumbbell.
 
     :param atoms: a cubic cell of ``size`` cubic cells along each edge, in any orientation, with one atom too many.
     """
     a = float(atoms.cell.lengths()[0]) / size
     i, j, lengths, vectors = neighbour_list("ijdD", atoms, a)
-    shortest = int(np.argmin(lengths))
-    near = lengths < EQUAL * lengths[shortest]
-    number = np.bincount(i[near], minlength=len(atoms))
-    middle = max((i[shortest], j[shortest]), key=lambda index: number[index])
     lattice = _Lattice.of(atoms, structure, size)
+    same = np.flatnonzero((lattice.sites[i] == lattice.sites[j]) & (i < j))
+    bond = int(same[0]) if len(same) == 1 else int(np.argmin(lengths))
+    bonds = {atom: _shortest(vectors[i == atom]) for atom in (int(i[bond]), int(j[bond]))}
+    middle = max(bonds, key=lambda atom: len(bonds[atom]))
     edges = atoms.cell.array / atoms.cell.lengths()[:, None]
-    direction = np.sort(np.abs(edges @ vectors[shortest] / lengths[shortest]))[::-1]
+    direction = np.sort(np.abs(edges @ vectors[bond] / lengths[bond]))[::-1]
     name, angle = nearest_direction(direction)
     return Identity(
-        kind=_kind(structure, name, vectors[near & (i == middle)], lattice.place(middle)),
+        kind=_kind(structure, name, bonds[middle], lattice.place(middle)),
         axis=(float(direction[0]), float(direction[1]), float(direction[2])),
         angle=angle,
-        separation=float(lengths[shortest]),
+        separation=float(lengths[bond]),
         vacant=lattice.vacant,
     )
+
+
+def _shortest(bonds: Array) -> Array:
+    """Return those of the vectors, shape (m, 3), that are about as short as the shortest."""
+    lengths = np.linalg.norm(bonds, axis=1)
+    return np.asarray(bonds[lengths < EQUAL * lengths.min()], dtype=float)
 
 
 def nearest_direction(axis: ArrayLike) -> tuple[str, float]:
@@ -149,11 +157,13 @@ class _Lattice:
     """The lattice under a structure.
 
     :param positions: of the atoms in units of the lattice constant, in the frame of the lattice, shape (n, 3).
+    :param sites: index of the lattice site nearest to each atom, shape (n,).
     :param structure: of the crystal.
     :param vacant: lattice sites to which no atom is nearest (Wigner-Seitz analysis).
     """
 
     positions: Array
+    sites: NDArray[np.int_]
     structure: Structure
     vacant: int
 
@@ -170,7 +180,7 @@ class _Lattice:
             shift = np.median(offset, axis=0)
             _, index = tree.query(_wrapped(scaled - shift))
         vacant = int(np.sum(np.bincount(index, minlength=len(ideal)) == 0))
-        return cls(np.asarray((scaled - shift) * size), structure, vacant)
+        return cls(np.asarray((scaled - shift) * size), np.asarray(index), structure, vacant)
 
     def place(self, atom: int) -> Kind | None:
         """Return on which tetrahedral or octahedral site an atom is, or None."""
