@@ -48,3 +48,9 @@ def builder(aiida_profile, graphs, finished):
 def finetuning(builder):
     """Its work chain."""
     return builder.chain
+
+
+@pytest.fixture(scope="session")
+def evaluated() -> ModuleType:
+    """The module that computes summaries of ``mlip.defects``."""
+    return load("report_evaluated", HERE / "evaluated.py")

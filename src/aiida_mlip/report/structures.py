@@ -199,6 +199,8 @@ def disturbance(atoms: Atoms) -> Array:
 
 def _nearest_distance(atoms: Atoms) -> float | None:
     """Return the median over the atoms of the distance to the nearest neighbour [Å]."""
+    if len(atoms) == 1 and not atoms.pbc.any():
+        return None
     for cutoff in (3.5, 5.0, 7.0):
         i, lengths = neighbour_list("id", atoms, cutoff)
         if len(i) and len(np.unique(i)) > len(atoms) // 2:
