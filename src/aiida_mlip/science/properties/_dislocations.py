@@ -6,6 +6,7 @@ way from one site of the core to the next, so that all configurations of a path 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ Array = NDArray[np.float64]
 VACUUM = 10.0
 """Empty space on each side of a cylinder [Å]; the cylinder is not periodic in the plane."""
 
+
+TWOFOLD = (-1.0, 1.0, -1.0)
+"""Signs of the rotation by 180 degrees about y: a screw along z stays what it is, and glides the other way along x."""
 
 NEAR_CENTRE = 0.5
 """Distance from the centre of the elastic field, in Burgers vectors, within which it is not made self-consistent."""
@@ -106,6 +110,7 @@ def build_cylinder(
     radius: float,
     fix_width: float,
     length: int = 1,
+    symmetry: Sequence[float] | None = None,
 ) -> Cylinder:
     """Return a cylinder that contains the way of one dislocation from one site to the next.
 
@@ -114,6 +119,7 @@ def build_cylinder(
     :param radius: of the region that relaxes, about the way of the core [Å].
     :param fix_width: of the ring around it that does not move [Å].
     :param length: periods along the line.
+    :param symmetry: signs of x, y, z in an operation that exchanges the ends; the cylinder then has it as well.
     :raises UnstableConstants: where the crystal is elastically unstable.
     """
     require_stable(stiffness)
@@ -133,7 +139,9 @@ def build_cylinder(
     for name in set(bulk.arrays) - {"numbers", "positions"}:
         del bulk.arrays[name]
     glide = np.array([solver.glide_distance, 0.0])
-    paired = _paired(bulk, float(core[0] + shift[0] + glide[0] / 2))
+    paired = np.ones(len(bulk), dtype=bool)
+    if symmetry is not None:
+        paired = _paired(bulk, float(core[0] + shift[0] + glide[0] / 2), symmetry)
     repeated = bulk[paired].repeat((1, 1, length))
     return Cylinder(
         bulk=repeated,
@@ -145,9 +153,9 @@ def build_cylinder(
     )
 
 
-def _paired(bulk: Atoms, centre: float) -> NDArray[np.bool_]:
+def _paired(bulk: Atoms, centre: float, signs: Sequence[float]) -> NDArray[np.bool_]:
     """Return which atoms have a partner across the middle: those right on the rim may have lost theirs to rounding."""
-    order, distance = partners(bulk.positions, np.diag(bulk.cell.array), centre, TWOFOLD)
+    order, distance = partners(bulk.positions, np.diag(bulk.cell.array), centre, signs)
     return np.asarray((distance < 0.05) & (distance[order] < 0.05))
 
 
@@ -174,10 +182,6 @@ class Exchange:
         """Return the configuration ``atoms`` after the operation."""
         moved = self.apply(atoms.positions - cylinder.bulk.positions) + self.shift
         return cylinder.displaced(moved, continuous_with=continuous_with)
-
-
-TWOFOLD = (-1.0, 1.0, -1.0)
-"""Rotation by 180 degrees about y: a screw along z stays what it is, and glides the other way along x."""
 
 
 def partners(positions: Array, box: Array, centre: float, signs: ArrayLike) -> tuple[NDArray[np.intp], Array]:
@@ -235,11 +239,11 @@ def window(distance: ArrayLike, inner: float, outer: float) -> Array:
 
 @dataclass(frozen=True)
 class CoreEnergy:
-    """The energy of a dislocation less that of as many atoms of the perfect crystal, per period b of the line.
+    """The energy of a dislocation less that of as many crystal atoms, per period of the line.
 
-    :param total: of all atoms [eV per b]; the free surface is in it, only differences mean anything.
-    :param inner: of the atoms around the core, without the surface [eV per b]; only differences mean anything. None
-        where the calculator has no energies of atoms.
+    :param total: of all atoms [eV per period]; the free surface is in it, only differences mean anything.
+    :param inner: of the atoms around the core, without the surface [eV per period]; only differences mean anything.
+        None where the calculator has no energies of atoms.
     """
 
     total: float
@@ -247,12 +251,19 @@ class CoreEnergy:
 
     @property
     def best(self) -> float:
-        """The one without the surface where there is one [eV per b]."""
+        """The one without the surface where there is one [eV per period]."""
         return self.total if self.inner is None else self.inner
 
 
 def core_energy(
-    atoms: Atoms, cylinder: Cylinder, centre: ArrayLike, bulk_energy: float, *, radius: float, fix_width: float
+    atoms: Atoms,
+    cylinder: Cylinder,
+    centre: ArrayLike,
+    bulk_energy: float,
+    *,
+    radius: float,
+    fix_width: float,
+    periods: float = 1.0,
 ) -> CoreEnergy:
     """Return the energy of the relaxed dislocation ``atoms``, which has a calculator.
 
@@ -261,8 +272,8 @@ def core_energy(
 
     :param centre: of the core, in the plane [Å].
     :param bulk_energy: of the perfect crystal [eV/atom].
+    :param periods: the cylinder has along the line.
     """
-    periods = cylinder.period / float(np.linalg.norm(cylinder.burgers))
     total = (float(atoms.get_potential_energy(force_consistent=True)) - len(atoms) * bulk_energy) / periods
     if "energies" not in atoms.calc.results:
         return CoreEnergy(total, None)

@@ -12,7 +12,8 @@ from ase.calculators.calculator import BaseCalculator
 from aiida_mlip.science.models import StrictModel
 from aiida_mlip.science.properties._dislocations import Exchange, core_energy, exchange_of
 from aiida_mlip.science.properties._paths import path_length, relax_band, straight_line
-from aiida_mlip.science.properties._screw_cores import RelaxedCore, Setting, Symmetrised, Watch, relax_core
+from aiida_mlip.science.properties._precon import Watch
+from aiida_mlip.science.properties._screw_cores import RelaxedCore, Setting, Symmetrised, relax_core
 from aiida_mlip.science.properties._screw_result import GlidePath
 
 FAR_FROM_MIDDLE = 0.6
@@ -131,7 +132,13 @@ def _values(images: Sequence[Atoms], setting: Setting) -> np.ndarray:
         label = setting.label(image)
         centre = np.asarray(label.centre or cylinder.middle)
         energy = core_energy(
-            image, cylinder, centre, setting.bulk_energy, radius=setting.radius, fix_width=setting.fix_width
+            image,
+            cylinder,
+            centre,
+            setting.bulk_energy,
+            radius=setting.radius,
+            fix_width=setting.fix_width,
+            periods=setting.periods,
         )
         along = (centre - cylinder.start) / distance
         rows.append((along[0], along[1] * distance, energy.best, energy.total))
@@ -140,12 +147,9 @@ def _values(images: Sequence[Atoms], setting: Setting) -> np.ndarray:
 
 def _end_mismatch(first: Atoms, last: Atoms, setting: Setting, calculator: BaseCalculator) -> float:
     """Return the difference of the total energies of two configurations that symmetry says are equal [eV per b]."""
-    other = last.copy()
-    other.calc = calculator
-    energy = core_energy(
-        other, setting.cylinder, setting.cylinder.middle, setting.bulk_energy, radius=1.0, fix_width=1.0
-    )
-    other = first.copy()
-    other.calc = first.calc or calculator
-    here = core_energy(other, setting.cylinder, setting.cylinder.middle, setting.bulk_energy, radius=1.0, fix_width=1.0)
-    return energy.total - here.total
+    energies = []
+    for atoms in (first, last):
+        other = atoms.copy()
+        other.calc = atoms.calc or calculator
+        energies.append(float(other.get_potential_energy(force_consistent=True)))
+    return (energies[1] - energies[0]) / setting.periods

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from ase.calculators.calculator import BaseCalculator
 from pydantic import Field
 
 from aiida_mlip.science.models import StrictModel
-from aiida_mlip.science.properties._base import PropertyError
+from aiida_mlip.science.properties._base import PropertyError, Report
+from aiida_mlip.science.properties._bulk import CrystalInputs, energies_per_atom, lattice_constant_of
+from aiida_mlip.science.properties._crystals import primitive_cell
+from aiida_mlip.science.properties.elastic import ElasticInputs
+from aiida_mlip.science.properties.elastic import run as run_elastic
 
 
 class CubicStiffness(StrictModel):
@@ -46,3 +53,43 @@ def require_stable(stiffness: CubicStiffness) -> None:
             f"{reason}. The crystal is elastically unstable, so no elastic solution of a dislocation exists: "
             "no dislocation is built with this potential"
         )
+
+
+@dataclass(frozen=True)
+class DislocationCrystal:
+    """What a dislocation is built from.
+
+    :param a: lattice constant of the cubic cell [Å].
+    :param energy: of the perfect crystal [eV/atom].
+    :param stiffness: its elastic constants, stable ones.
+    """
+
+    a: float
+    energy: float
+    stiffness: CubicStiffness
+
+
+def crystal_for_dislocations(
+    inputs: CrystalInputs, given: CubicStiffness | None, calculator: BaseCalculator, report: Report
+) -> DislocationCrystal:
+    """Return the crystal of the inputs with its elastic constants, computed as in ``elastic`` where None is given.
+
+    :raises UnstableConstants: where no elastic solution of a dislocation exists.
+    """
+    if given is not None:
+        require_stable(given)
+
+    def compute() -> dict[str, float]:
+        a = lattice_constant_of(inputs, calculator)
+        constants = given
+        if constants is None:
+            elastic = ElasticInputs(element=inputs.element, structure=inputs.structure, lattice_constant=a)
+            found = run_elastic(elastic, calculator, report).result
+            constants = CubicStiffness(c11=found.c11, c12=found.c12, c44=found.c44)
+        energy = float(energies_per_atom([primitive_cell(inputs.element, inputs.structure, a)], calculator)[0])
+        return {"a": a, "energy": energy, "c11": constants.c11, "c12": constants.c12, "c44": constants.c44}
+
+    kept = report.keep("crystal", compute)
+    stiffness = CubicStiffness(c11=kept["c11"], c12=kept["c12"], c44=kept["c44"])
+    require_stable(stiffness)
+    return DislocationCrystal(a=kept["a"], energy=kept["energy"], stiffness=stiffness)

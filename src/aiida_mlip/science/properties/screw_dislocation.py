@@ -16,17 +16,15 @@ from pydantic import Field, field_validator
 
 from aiida_mlip.science.keys import CONFIG_TYPE
 from aiida_mlip.science.properties._base import Flag, Outcome, Property, Quantity, Report, Series
-from aiida_mlip.science.properties._bulk import CrystalInputs, energies_per_atom, lattice_constant_of
+from aiida_mlip.science.properties._bulk import CrystalInputs
 from aiida_mlip.science.properties._cores import columns_of
-from aiida_mlip.science.properties._crystals import primitive_cell
-from aiida_mlip.science.properties._dislocations import Array, Cylinder, build_cylinder, transplanted
-from aiida_mlip.science.properties._screw_cores import CollapsedCoreError, RelaxedCore, Setting, Watch, relax_core
+from aiida_mlip.science.properties._dislocations import TWOFOLD, Array, Cylinder, build_cylinder, transplanted
+from aiida_mlip.science.properties._precon import CollapsedCoreError, Watch
+from aiida_mlip.science.properties._screw_cores import RelaxedCore, Setting, relax_core
 from aiida_mlip.science.properties._screw_flags import core_flags, glide_flags, order_flags, radius_flags
 from aiida_mlip.science.properties._screw_glide import GlideSettings, KeptPath, glide, relax_midpoint
 from aiida_mlip.science.properties._screw_result import CoreInCylinder, RequestedCore, ScrewResult
-from aiida_mlip.science.properties._stiffness import CubicStiffness, require_stable
-from aiida_mlip.science.properties.elastic import ElasticInputs
-from aiida_mlip.science.properties.elastic import run as run_elastic
+from aiida_mlip.science.properties._stiffness import CubicStiffness, DislocationCrystal, crystal_for_dislocations
 
 PUSH = 0.1
 """How far the hard core is pushed towards the easy one to see whether it comes back, as a fraction of the way."""
@@ -91,21 +89,24 @@ class _Work:
     inputs: ScrewInputs
     calculator: BaseCalculator
     report: Report
-    a: float
-    stiffness: CubicStiffness
-    bulk_energy: float
+    crystal: DislocationCrystal
 
     def setting(self, radius: float) -> Setting:
         inputs = self.inputs
         cylinder = screw_cylinder(
-            inputs.element, self.a, self.stiffness, radius=radius, fix_width=inputs.fix_width, length=inputs.length
+            inputs.element,
+            self.crystal.a,
+            self.crystal.stiffness,
+            radius=radius,
+            fix_width=inputs.fix_width,
+            length=inputs.length,
         )
         b = float(np.linalg.norm(cylinder.burgers))
         return Setting(
             cylinder=cylinder,
             columns=columns_of(cylinder.bulk, b),
             b=b,
-            bulk_energy=self.bulk_energy,
+            bulk_energy=self.crystal.energy,
             radius=radius,
             fix_width=inputs.fix_width,
             fmax=inputs.fmax,
@@ -138,7 +139,14 @@ def screw_cylinder(
 ) -> Cylinder:
     """Return a cylinder for the glide of a 1/2<111> screw dislocation; see :func:`build_cylinder`."""
     return build_cylinder(
-        BCCScrew111Dislocation, element, a, stiffness, radius=radius, fix_width=fix_width, length=length
+        BCCScrew111Dislocation,
+        element,
+        a,
+        stiffness,
+        radius=radius,
+        fix_width=fix_width,
+        length=length,
+        symmetry=TWOFOLD,
     )
 
 
@@ -172,7 +180,8 @@ def run(inputs: ScrewInputs, calculator: BaseCalculator, report: Report) -> Outc
 
     :raises UnstableConstants: where no elastic solution of a dislocation exists.
     """
-    work = _prepare(inputs, calculator, report)
+    crystal = crystal_for_dislocations(inputs, inputs.elastic_constants, calculator, report)
+    work = _Work(inputs, calculator, report, crystal)
     cores: list[tuple[CoreInCylinder, Atoms]] = []
     seeds: dict[RequestedCore, tuple[Setting, RelaxedCore]] = {}
     collapses: bool | None = None
@@ -198,26 +207,6 @@ def run(inputs: ScrewInputs, calculator: BaseCalculator, report: Report) -> Outc
         if radius == inputs.radii[-1] and "midpoint" in relaxed:
             kept = _glide(work, setting, relaxed["easy"], relaxed["midpoint"])
     return _outcome(work, cores, collapses, kept, flags)
-
-
-def _prepare(inputs: ScrewInputs, calculator: BaseCalculator, report: Report) -> _Work:
-    if inputs.elastic_constants is not None:
-        require_stable(inputs.elastic_constants)
-
-    def crystal() -> dict[str, float]:
-        a = lattice_constant_of(inputs, calculator)
-        given = inputs.elastic_constants
-        if given is None:
-            elastic = ElasticInputs(element=inputs.element, structure=inputs.structure, lattice_constant=a)
-            found = run_elastic(elastic, calculator, report).result
-            given = CubicStiffness(c11=found.c11, c12=found.c12, c44=found.c44)
-        energy = float(energies_per_atom([primitive_cell(inputs.element, inputs.structure, a)], calculator)[0])
-        return {"a": a, "energy": energy, **given.model_dump()}
-
-    kept = report.keep("crystal", crystal)
-    stiffness = CubicStiffness(c11=kept["c11"], c12=kept["c12"], c44=kept["c44"])
-    require_stable(stiffness)
-    return _Work(inputs, calculator, report, kept["a"], stiffness, kept["energy"])
 
 
 def _relaxed_cores(
@@ -320,8 +309,8 @@ def _outcome(
     last = {core.requested: core for core in cores}
     path = kept.path if kept else None
     result = ScrewResult(
-        lattice_constant=work.a,
-        elastic_constants=work.stiffness,
+        lattice_constant=work.crystal.a,
+        elastic_constants=work.crystal.stiffness,
         hard_minus_easy=last["hard"].energy if "hard" in last else None,
         split_minus_easy=last["split"].energy if "split" in last else None,
         hard_collapses=collapses,
