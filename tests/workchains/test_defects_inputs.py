@@ -37,8 +37,9 @@ def problem(builder: Any) -> str:
 def test_each_protocol_asks_for_properties_that_exist_with_inputs_they_know(protocol: str) -> None:
     inputs = protocol_inputs("defects", protocol)
     assert DefectSettings(**inputs["settings"]).model_dump(mode="json") == inputs["settings"]
-    assert list(inputs["properties"])[:2] == ["eos", "elastic"]
-    for name, fields in inputs["properties"].items():
+    asked = property_inputs(protocol)
+    assert list(asked)[:2] == ["eos", "elastic"]
+    for name, fields in asked.items():
         known = properties.get(fields.get("property", name))
         given = {key: value for key, value in fields.items() if key != "property"}
         assert properties.parse_inputs(known, {**given, "element": "W"})
@@ -50,6 +51,8 @@ def test_a_choice_of_properties_keeps_what_the_protocol_says_of_them() -> None:
     known = protocol_inputs("defects", "stringent")["properties"]
     assert property_inputs("stringent", ["vacancy"]) == {"vacancy": known["vacancy"]}
     assert property_inputs("stringent") == known
+    assert "screw_dislocation" not in property_inputs("fast")
+    assert property_inputs("fast", ["screw_dislocation"]) == {"screw_dislocation": {}}
     with pytest.raises(ValueError, match=r"property = 'vacency' is not known: known are .*vacancy"):
         property_inputs("fast", ["vacency"])
 
@@ -67,7 +70,9 @@ def test_other_workflows_take_the_same_numbers_for_bcc_crystals() -> None:
 def test_the_builder_makes_valid_inputs_and_leaves_the_users_alone(
     worker_code, localhost, finnis_sinclair: PotentialData
 ) -> None:
-    overrides = {"properties": {"small": {"property": "vacancy", "sizes": [2]}, "vacancy": {"sizes": [4]}}}
+    overrides = {
+        "properties": {"small": {"property": "vacancy", "sizes": [2]}, "vacancy": {"sizes": [4]}, "surface": None}
+    }
     before = copy.deepcopy(overrides)
     builder = DefectsWorkChain.get_builder_from_protocol(
         code=worker_code,

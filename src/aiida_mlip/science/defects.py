@@ -11,6 +11,7 @@ from typing import Any
 
 from aiida_mlip.science import properties
 from aiida_mlip.science.properties import PropertyRecord
+from aiida_mlip.science.properties._stiffness import CubicStiffness, UnstableConstants, why_unstable
 from aiida_mlip.science.reference import Curve, Reference, ReferenceSet
 from aiida_mlip.science.tolerances import grade
 
@@ -31,6 +32,8 @@ ELASTIC_DECIMALS = 2
 
 Reason = dict[str, str]
 """Why there is no result: ``type`` (a class of error) and ``message``."""
+
+_NO_FIELD = "without a stable crystal there is no elastic field of a dislocation to start from"
 
 _NOT_RUN: Reason = {"type": "NoResult", "message": "its job left no result of this name"}
 
@@ -92,17 +95,8 @@ def _why_not(bulk: Mapping[str, PropertyRecord], *, elastic: bool) -> Reason | N
     if "elastic" not in bulk:
         return {"type": "NoElasticConstants", "message": "there are no elastic constants: their computation failed"}
     found = _result(bulk, "elastic")
-    unstable = why_unstable(found["c11"], found["c12"], found["c44"])
-    return {"type": "UnstableConstants", "message": unstable} if unstable else None
-
-
-def why_unstable(c11: float, c12: float, c44: float) -> str:
-    """Return which of Born's conditions for a cubic crystal is violated, or an empty text; constants in GPa."""
-    conditions = {"C44": c44, "C' = (C11 - C12) / 2": (c11 - c12) / 2, "B = (C11 + 2 C12) / 3": (c11 + 2 * c12) / 3}
-    broken = [f"{name} = {value:.1f} GPa" for name, value in conditions.items() if value <= 0]
-    if not broken:
-        return ""
-    return f"{', '.join(broken)}: the crystal is elastically unstable, so the elastic field of a dislocation is invalid"
+    unstable = why_unstable(CubicStiffness(c11=found["c11"], c12=found["c12"], c44=found["c44"]))
+    return {"type": UnstableConstants.__name__, "message": f"{unstable}; {_NO_FIELD}"} if unstable else None
 
 
 def quantities(records: Mapping[str, PropertyRecord]) -> dict[str, tuple[float, str, bool]]:

@@ -174,11 +174,16 @@ def property_inputs(protocol: str | None = None, names: Sequence[str] | None = N
     :param names: properties; None: all of the protocol. One of the registry that no protocol has gets its defaults.
     :raises ValueError: for an unknown protocol or property.
     """
-    known: dict[str, dict[str, Any]] = protocol_inputs("defects", protocol)["properties"]
+    known = _asked(protocol_inputs("defects", protocol))
     for name in names or ():
         if name not in known:
             registry.get(name)
     return {name: known.get(name, {}) for name in (known if names is None else names)}
+
+
+def _asked(inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the properties of a protocol's inputs, without those that are switched off."""
+    return {name: fields for name, fields in inputs["properties"].items() if fields is not None}
 
 
 def with_protocol(asked: Mapping[str, Mapping[str, Any]], protocol: str | None) -> dict[str, dict[str, Any]]:
@@ -186,7 +191,7 @@ def with_protocol(asked: Mapping[str, Mapping[str, Any]], protocol: str | None) 
 
     Its numbers are for bcc crystals: properties of another structure are returned as they are.
     """
-    known: dict[str, dict[str, Any]] = protocol_inputs("defects", protocol)["properties"]
+    known = _asked(protocol_inputs("defects", protocol))
     return {
         name: {**(known.get(kind_of(name, fields), {}) if fields.get("structure", "bcc") == "bcc" else {}), **fields}
         for name, fields in asked.items()
@@ -215,19 +220,24 @@ def defects_builder(
     :param properties: a choice of properties; None: all of the protocol. ``eos`` and ``elastic`` are always computed.
     :param options: ``metadata.options`` of every job (resources, queue, walltime).
     :param protocol: ``fast``, ``balanced`` or ``stringent``.
-    :param overrides: nested changes to the protocol's inputs, e.g. ``{"properties": {"vacancy": {"sizes": [4]}}}``.
+    :param overrides: nested changes to the protocol's inputs, e.g. ``{"properties": {"vacancy": {"sizes": [4]}}}``;
+        a property that is None is left out.
     :param codes: architecture -> worker, for potentials that need another Python environment.
     :param reference_data: content of a reference file that counts more than the data of this package.
     :param max_concurrent: jobs at a time; None: what the computer's file says.
     :raises ValueError: for an unknown protocol or property, or an unknown key in ``overrides``.
     """
     inputs = protocol_inputs("defects", protocol, overrides)
-    chosen = property_inputs(protocol, properties)
-    changed: dict[str, Any] = (overrides or {}).get("properties", {})
+    asked = _asked(inputs)
+    if properties is not None:
+        changed = [name for name in (overrides or {}).get("properties", {}) if name in asked]
+        asked = {name: asked.get(name, fields) for name, fields in property_inputs(protocol, properties).items()} | {
+            name: asked[name] for name in changed
+        }
     builder = cls.get_builder()
     builder.potentials = dict(potentials)
     builder.elements = orm.List(list(elements))
-    builder.properties = {name: inputs["properties"].get(name, {}) for name in dict.fromkeys((*chosen, *changed))}
+    builder.properties = asked
     builder.settings = inputs["settings"]
     builder.property.property.code = code
     builder.property.property.metadata = {"options": dict(options or {})}
