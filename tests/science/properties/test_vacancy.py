@@ -14,7 +14,10 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from aiida_mlip.science import properties
+from aiida_mlip.science.properties import Journal, Notebook
+from aiida_mlip.science.properties._point_defects import embed
 from aiida_mlip.science.properties.vacancy import VacancyResult, vacancy_cell
+from aiida_mlip.worker.backends.finnis_sinclair import FinnisSinclair
 
 
 def vacancy(calculator: Any, **inputs: Any) -> VacancyResult:
@@ -134,3 +137,77 @@ def test_cell_lacks_one_atom() -> None:
     atoms: Atoms = vacancy_cell("W", "bcc", 3.18, 2, noise=0.01, seed=3)
     assert len(atoms) == 15
     np.testing.assert_array_equal(atoms.positions, vacancy_cell("W", "bcc", 3.18, 2, noise=0.01, seed=3).positions)
+
+
+@pytest.mark.parametrize(
+    ("element", "published", "tolerance"),
+    [("W", 3.63, 0.005), ("Mo", 2.55, 0.01), ("Nb", 2.48, 0.03), ("Ta", 2.87, 0.03)],
+)
+def test_finnis_sinclair_metals_have_their_published_energies(element: str, published: float, tolerance: float) -> None:
+    """M. W. Finnis, J. E. Sinclair, Phil. Mag. A 50, 45 (1984); two decimals, small cells, and other relaxations."""
+    result = vacancy(FinnisSinclair(), element=element, sizes=[4, 5])
+    assert result.extrapolated == pytest.approx(published, abs=tolerance)
+    assert result.corrected == pytest.approx(result.extrapolated, abs=5e-3)
+
+
+def test_a_warm_start_ends_in_the_same_state_with_no_more_steps() -> None:
+    """The larger of two cells starts from the displacements of the smaller one."""
+    cold = vacancy(FinnisSinclair(), element="Ta", sizes=[5])
+    warm = vacancy(FinnisSinclair(), element="Ta", sizes=[4, 5])
+    assert warm.cells[1].formation_energy == pytest.approx(cold.formation_energy, abs=5e-4)
+    assert warm.cells[1].steps < cold.cells[0].steps
+    assert warm.cells[1].unrelaxed < cold.cells[0].unrelaxed
+
+
+def test_embedding_moves_an_atom_as_its_image_in_the_small_cell() -> None:
+    small, large = vacancy_cell("W", "bcc", 3.2, 3), vacancy_cell("W", "bcc", 3.2, 5)
+    relaxed = small.copy()
+    (near,) = np.flatnonzero(np.all(np.isclose(small.positions, 1.6), axis=1))
+    relaxed.positions[near] -= [0.1, 0.2, 0.3]
+    positions = embed(small, relaxed, large, (np.zeros(3), np.zeros(3)))
+    moved = positions - large.positions
+    (image,) = np.flatnonzero(np.all(np.isclose(large.positions, 1.6), axis=1))
+    share = 1 - 1 / len(small)  # a shift of the whole cell does not count
+    np.testing.assert_allclose(moved[image], -share * np.array([0.1, 0.2, 0.3]), atol=1e-12)
+    assert np.linalg.norm(moved, axis=1)[np.arange(len(large)) != image].max() < 0.01
+
+
+def test_correction_counts_only_the_pressure_of_the_defect() -> None:
+    """At another lattice constant than the potential's own, the crystal itself is under pressure."""
+    own = vacancy(FinnisSinclair(), element="W", sizes=[3])
+    squeezed = vacancy(FinnisSinclair(), element="W", sizes=[3], lattice_constant=own.lattice_constant - 0.005)
+    assert abs(own.bulk_pressure) < 0.01
+    assert squeezed.bulk_pressure > 1
+    assert squeezed.relaxation_volume == pytest.approx(own.relaxation_volume, rel=0.15)
+    gain = squeezed.formation_energy - squeezed.corrected
+    assert gain == pytest.approx(own.formation_energy - own.corrected, rel=0.3)
+
+
+def test_keys_tell_raw_corrected_and_extrapolated_apart() -> None:
+    record, _ = properties.compute(properties.get("vacancy"), {"element": "Nb", "sizes": [3, 4]}, FinnisSinclair())
+    values = {quantity.key: quantity.value for quantity in record.quantities}
+    raw, corrected = values["vacancy_formation"], values["vacancy_formation_corrected"]
+    assert raw > corrected > values["vacancy_formation_extrapolated"]
+    assert values["relaxation_volume_vacancy"] < 0
+    assert [flag.name for flag in record.flags] == ["size_dependent"]
+    assert record.usable()
+
+
+def test_an_unfinished_size_goes_on() -> None:
+    class OverError(Exception):
+        pass
+
+    def stop(stage: str, step: int, total: int) -> None:
+        if stage == "4x4x4":
+            raise OverError
+
+    prop, inputs, notebook = properties.get("vacancy"), {"element": "W", "sizes": [3, 4]}, Notebook()
+    with pytest.raises(OverError):
+        properties.compute(prop, inputs, FinnisSinclair(), Journal(stop, notebook), propagate=(OverError,))
+    assert set(notebook.steps) == {"bulk", "3x3x3"}
+    stages: list[str] = []
+    journal = Journal(lambda stage, step, total: stages.append(stage), notebook)
+    record, structures = properties.compute(prop, inputs, FinnisSinclair(), journal)
+    assert record.result == properties.compute(prop, inputs, FinnisSinclair())[0].result
+    assert set(stages) == {"4x4x4"}
+    assert [atoms.info["config_type"] for atoms in structures] == ["vacancy_3x3x3", "vacancy_4x4x4"]
