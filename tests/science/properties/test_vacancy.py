@@ -188,7 +188,7 @@ def test_keys_tell_raw_corrected_and_extrapolated_apart() -> None:
     values = {quantity.key: quantity.value for quantity in record.quantities}
     raw, corrected = values["vacancy_formation"], values["vacancy_formation_corrected"]
     assert raw > corrected > values["vacancy_formation_extrapolated"]
-    assert values["relaxation_volume_vacancy"] < 0
+    assert values["vacancy_relaxation_volume"] < 0
     assert [flag.name for flag in record.flags] == ["size_dependent"]
     assert record.usable()
 

@@ -168,7 +168,7 @@ def _quantities(result: VacancyResult) -> tuple[Quantity, ...]:
     rows = [
         ("vacancy_formation", result.formation_energy, "eV", "E_f (vacancy)"),
         ("vacancy_formation_corrected", result.corrected, "eV", "E_f (vacancy, zero pressure)"),
-        ("relaxation_volume_vacancy", result.relaxation_volume, "atomic volumes", "ΔV (vacancy)"),
+        ("vacancy_relaxation_volume", result.relaxation_volume, "atomic volumes", "ΔV (vacancy)"),
     ]
     if result.extrapolated is not None:
         rows.append(("vacancy_formation_extrapolated", result.extrapolated, "eV", "E_f (vacancy, extrapolated)"))
