@@ -85,6 +85,7 @@ def test_the_builder_makes_valid_inputs_and_leaves_the_users_alone(
     )
     asked = builder.properties.get_dict()
     assert set(asked) == {"eos", "elastic", "vacancy", "small"}
+    assert asked["eos"] == property_inputs("fast")["eos"]
     assert asked["vacancy"]["sizes"] == [4]
     assert asked["small"] == {"property": "vacancy", "sizes": [2]}
     assert problem(builder) == ""

@@ -46,6 +46,7 @@ SETTINGS = {
     "aiida_mlip.schema.finetuning": "Fine-tuning",
     "aiida_mlip.cli._launch_file": "Files of `aiida-mlip launch`",
     "aiida_mlip.schema.tasks": "Evaluation and properties",
+    "aiida_mlip.schema.defects": "Defects",
     "aiida_mlip.schema.potential": "Potentials",
     "aiida_mlip.schema.job": "The job and its result",
     "aiida_mlip.computers.config": "Computers",

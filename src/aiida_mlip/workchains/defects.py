@@ -141,7 +141,7 @@ class DefectsWorkChain(WorkChain):
     def inspect_bulk(self) -> Any:
         """Stop where no case has a crystal to start from."""
         self.ctx.cases = [
-            (job.potential, job.element)
+            [job.potential, job.element]
             for job in map(Job._make, self.ctx.jobs)
             if (results := self._results(job)) is not None and "eos" in results["properties"]
         ]

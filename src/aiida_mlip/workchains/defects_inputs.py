@@ -231,9 +231,8 @@ def defects_builder(
     asked = _asked(inputs)
     if properties is not None:
         changed = [name for name in (overrides or {}).get("properties", {}) if name in asked]
-        asked = {name: asked.get(name, fields) for name, fields in property_inputs(protocol, properties).items()} | {
-            name: asked[name] for name in changed
-        }
+        known = property_inputs(protocol, properties) | asked
+        asked = {name: known[name] for name in dict.fromkeys((*BULK, *properties, *changed))}
     builder = cls.get_builder()
     builder.potentials = dict(potentials)
     builder.elements = orm.List(list(elements))
