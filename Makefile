@@ -15,6 +15,9 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 TORCH ?= torch==2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 VENV := .venv
+# CHGNet and SevenNet; SevenNet needs another e3nn than MACE, so it cannot be installed in $(VENV).
+VENV_BACKENDS := .venv-backends
+BACKENDS := chgnet==0.4.2 sevenn==0.13.0
 BIN := $(CURDIR)/$(VENV)/bin
 PROFILE := mlip
 FOUNDATION := mace-omat-0-small
@@ -60,11 +63,15 @@ install-dev: $(VENV)/.installed-dev ## the same, with what tests, lint and docs 
 
 .PHONY: test
 test: install-dev ## run the default test suite
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not backends"
+
+.PHONY: test-backends
+test-backends: install-dev $(VENV_BACKENDS)/.installed ## run CHGNet and SevenNet in an environment of their own
+	AIIDA_MLIP_TEST_BACKENDS=$(CURDIR)/$(VENV_BACKENDS)/bin/python $(PYTEST) -m backends
 
 .PHONY: test-slow
 test-slow: install-dev ## run the tests that take more than about 20 s each
-	AIIDA_MLIP_TEST_FOUNDATION="$${AIIDA_MLIP_TEST_FOUNDATION:-$(WEIGHTS)}" $(PYTEST) -m slow
+	AIIDA_MLIP_TEST_FOUNDATION="$${AIIDA_MLIP_TEST_FOUNDATION:-$(WEIGHTS)}" $(PYTEST) -m "slow and not backends"
 
 .PHONY: lint
 lint: install-dev ## ruff, mypy and the import contracts
@@ -97,7 +104,7 @@ stop: ## stop the daemon of the project's profile
 
 .PHONY: clean
 clean: stop ## remove what was built; the profile in .aiida and its data stay
-	rm -rf $(VENV) build dist docs/build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf $(VENV) $(VENV_BACKENDS) build dist docs/build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.torch:
@@ -118,3 +125,11 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install -e ".[dev]"
 	@touch $@ $(VENV)/.installed
+
+# What both environments can share (torch, ASE, pymatgen, ...) is taken from .venv; pip adds the rest, 190 MB in 10 s.
+$(VENV_BACKENDS)/.installed: | $(VENV)/.installed
+	$(PYTHON) -m venv --clear $(VENV_BACKENDS)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    >"$$($(VENV_BACKENDS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz-main.pth"
+	$(VENV_BACKENDS)/bin/python -m pip install --no-warn-conflicts $(BACKENDS)
+	@touch $@

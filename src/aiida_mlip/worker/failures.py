@@ -37,7 +37,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(
             kind=ErrorKind.BACKEND_IMPORT,
             message=f"The Python environment of the compute node cannot import what the task needs: {error}.",
-            remedy=f"Install {package} there, or activate the environment that has it in prepend_text of the code.",
+            remedy=f"Install {package} there, or use a worker of an environment that has it (see `aiida-mlip setup`).",
             traceback=trace,
         )
     if is_out_of_memory(error):

@@ -1,0 +1,91 @@
+"""CHGNet and SevenNet through the worker against their own calculators, in the environment that has them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aiida_mlip.foundation import registry
+
+pytestmark = pytest.mark.backends
+
+MODELS = {"chgnet-0.3.0": 412_525, "sevennet-0": 842_440}
+"""Name -> number of parameters, as published."""
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def found(name: str, other_python: Path, weights, worker_zipapp: Path) -> dict:
+    """What :mod:`measure` prints."""
+    script = Path(__file__).parent / "measure.py"
+    model = registry.get(name)
+    command = [str(other_python), str(script), str(worker_zipapp), model.architecture, str(weights(name))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_file_says_what_the_registry_says(name: str, found: dict) -> None:
+    info, model = found["info"], registry.get(name)
+    assert tuple(info["elements"]) == model.elements
+    assert (info["architecture"], info["r_max"], info["dtype"]) == (model.architecture, model.r_max, "float32")
+    assert info["num_parameters"] == MODELS[name]
+    assert info["sha256"] == model.sha256
+    package, version = info["backend_version"].split()
+    assert f"{package}=={version}" == model.mirrors[0].requirement
+
+
+@pytest.mark.parametrize("system", ["alloy", "slab"])
+def test_single_precision_is_what_the_package_itself_computes(found: dict, system: str) -> None:
+    ours, theirs = found["ours32"][system], found["library"][system]
+    assert ours["energy"] == pytest.approx(theirs["energy"], abs=5e-5)
+    assert np.array(ours["forces"]) == pytest.approx(np.array(theirs["forces"]), abs=2e-5)
+    assert np.array(ours["stress"]) == pytest.approx(np.array(theirs["stress"]), abs=2e-6)
+
+
+@pytest.mark.parametrize("system", ["alloy", "slab", "cluster"])
+def test_double_precision_is_close_and_not_the_same(found: dict, system: str) -> None:
+    double, single = found["ours64"][system], found["ours32"][system]
+    assert double["energy"] == pytest.approx(single["energy"], abs=1e-4)
+    assert double["energy"] != single["energy"]
+    assert np.array(double["forces"]) == pytest.approx(np.array(single["forces"]), abs=1e-4)
+
+
+def test_forces_and_stress_are_derivatives_of_the_energy(found: dict) -> None:
+    """Central differences, in a strained cell of three elements with shears and no symmetry; in double precision."""
+    alloy, differences = found["ours64"]["alloy"], found["differences"]
+    assert np.abs(alloy["stress"]).min() > 1e-4
+    assert np.array(alloy["forces"][1]) == pytest.approx(np.array(differences["force"]), abs=1e-5)
+    assert np.array(alloy["stress"]) == pytest.approx(np.array(differences["stress"]), abs=2e-7)
+
+
+def test_energies_of_atoms_add_up_and_are_those_of_the_package(found: dict) -> None:
+    energy = found["ours64"]["alloy"]["energy"]
+    assert sum(found["energies"]) == pytest.approx(energy, abs=1e-9)
+    assert found["free_energy"] == energy
+    assert np.ptp(found["energies"]) > 0.1
+    assert found["energies"] == pytest.approx(found["library_energies"], abs=5e-5)
+
+
+def test_a_cluster_is_the_same_without_a_cell_and_in_a_large_one(found: dict) -> None:
+    alone, boxed = found["ours64"]["cluster"], found["boxed"]
+    assert alone["energy"] == pytest.approx(boxed["energy"], abs=1e-8)
+    assert np.array(alone["forces"]) == pytest.approx(np.array(boxed["forces"]), abs=1e-8)
+    assert alone["stress"] is None
+    assert boxed["stress"] is not None
+
+
+def test_frames_are_evaluated_one_after_the_other(found: dict) -> None:
+    expected = [system["energy"] for system in found["ours64"].values()]
+    assert found["batch"]["energies"] == pytest.approx(expected, abs=1e-9)
+    assert found["batch"]["stress_missing"] == [False, True, True]
