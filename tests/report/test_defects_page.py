@@ -68,7 +68,8 @@ def test_it_loads_nothing_from_anywhere(page):
 @pytest.mark.parametrize(
     "words",
     [
-        "W · fs_soft after", "W · fs before",  "Unusable: screw dislocation (camel hump)", "No result: surface (PropertyError)",
+        "W · fs_soft after", "W · fs before",
+        "Unusable: screw dislocation (camel hump)", "No result: surface (PropertyError)",
         "No result: screw dislocation (UnstableConstants)", "quantities, no reference values to judge them by.",
         "fs_soft was trained from fs on data of W.", "the middle of the path is 4.1 meV per b below its ends",
         "C44 = -15.9 GPa: a dislocation in an unstable crystal has no elastic solution",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,7 +12,7 @@ import plotly.graph_objects as go
 
 from aiida_mlip.report.measured import Measured, Row
 from aiida_mlip.report.numbers import typeset, unit, value
-from aiida_mlip.report.theme import AFTER, BEFORE, REFERENCE, figure, styles
+from aiida_mlip.report.theme import AFTER, BEFORE, REFERENCE, figure, span, styles
 from aiida_mlip.report.verdict import deviation_text
 
 WIDTH = 0.84
@@ -18,8 +20,11 @@ WIDTH = 0.84
 
 HEIGHT = 300
 
-MOST_LETTERS = 40
-"""Letters of labels that fit below the axis of a panel side by side."""
+LETTERS = 110
+"""Letters below the axes of all panels in a row that fit side by side."""
+
+TURNED = 70
+"""Height [px] that turned labels take."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,12 @@ class Group:
 GROUPS = (
     Group("Elastic constants", ("C[1-6][1-6]", "Cprime", "bulk_modulus*", "shear_modulus*"), "GPa"),
     Group("Differences between phases", ("E_*_minus_*",), "eV/atom"),
-    Group("Vacancies and interstitials", ("vacancy_*", "interstitial_*"), "eV", ("*_corrected", "*_extrapolated")),
+    Group(
+        "Vacancies and interstitials",
+        ("vacancy_*", "interstitial_*"),
+        "eV",
+        ("*_corrected", "*_extrapolated", "interstitial_lowest"),
+    ),
     Group("Gamma lines", ("gamma_*",), "J/m^2"),
     Group("Surfaces", ("surface_*",), "J/m^2", ("*_unrelaxed",)),
     Group("Dislocations", ("screw_*", "junction_*", "*_barrier"), "eV per b"),
@@ -61,14 +71,13 @@ def colours(measured: Measured) -> Mapping[str, str]:
     return {name: colour for name, (colour, _) in styles(measured.names).items()}
 
 
-def grouped(measured: Measured) -> Iterator[tuple[Group, list[tuple[str, go.Figure]]]]:
-    """Yield each group that has values, with (element, figure) of the elements that have some."""
+def grouped(measured: Measured) -> Iterator[tuple[Group, list[tuple[str, go.Figure | None]]]]:
+    """Yield each group that has values, with (element, figure) of each element; None where it has no values."""
     for group in GROUPS:
         rows = [row for row in measured.rows if group.holds(row) and not row.again]
         made = [(element, bars(measured, element, rows, group)) for element in measured.elements]
-        drawn = [(element, chart) for element, chart in made if chart.data]
-        if drawn:
-            yield group, drawn
+        if any(chart.data for _, chart in made):
+            yield group, [(element, chart if chart.data else None) for element, chart in made]
 
 
 def bars(measured: Measured, element: str, rows: Sequence[Row], group: Group) -> go.Figure:
@@ -80,16 +89,45 @@ def bars(measured: Measured, element: str, rows: Sequence[Row], group: Group) ->
     for name, colour in colours(measured).items():
         _add_bars(chart, measured, (name, element), shown, colour)
     _add_references(chart, measured, element, shown)
-    fits = sum(len(row.label) for row in shown) <= MOST_LETTERS
-    names = [typeset(row.label) for row in shown]
+    names, turned = ticks(shown, LETTERS // min(len(measured.elements), 4))
     chart.update_xaxes(
-        tickvals=list(range(len(shown))), showgrid=False, tickangle=0 if fits else -40,
-        ticktext=[name.replace(" (", "<br>(") for name in names] if fits else names,
-        range=[-0.6, len(shown) - 0.4], ticks="",
+        tickvals=list(range(len(shown))), ticktext=names, tickangle=-40 if turned else 0, showgrid=False, ticks="",
+        range=[-0.6, len(shown) - 0.4],
     )  # fmt: skip
-    chart.update_yaxes(title_text=unit(group.unit), zeroline=True, zerolinecolor=REFERENCE, zerolinewidth=1)
-    chart.update_layout(margin={"t": 34, "r": 8, "l": 52, "b": 40}, title=_title(element))
+    chart.update_yaxes(
+        title_text=unit(group.unit), zeroline=True, zerolinecolor=REFERENCE, zerolinewidth=1,
+        range=_range(measured, element, shown),
+    )  # fmt: skip
+    margin = {"t": 34, "r": 8, "l": 52, "b": 40}
+    chart.update_layout(margin=margin, title=_title(element), height=HEIGHT + (TURNED if turned else 0))
     return chart
+
+
+def ticks(rows: Sequence[Row], letters: int) -> tuple[list[str], bool]:
+    """Return the labels below the bars, in lines if they fit, and whether they have to be turned.
+
+    :param letters: that fit side by side below the panel.
+    """
+    labels = [_short(row) for row in rows]
+    width = letters // len(labels)
+    lines = [textwrap.wrap(label, max(width, 1), break_long_words=False) for label in labels]
+    fits = max(len(line) for part in lines for line in part) <= width
+    if fits:
+        return ["<br>".join(typeset(line) for line in part) for part in lines], False
+    return [typeset(label) for label in labels], True
+
+
+def _short(row: Row) -> str:
+    """Return the label of a row; of an interstitial, the configuration alone."""
+    inside = re.search(r"\((.+)\)", row.label) if row.key.startswith("interstitial_") else None
+    return inside[1] if inside is not None else row.label
+
+
+def _range(measured: Measured, element: str, rows: Sequence[Row]) -> list[float] | None:
+    cells = [cell for row in rows for name in measured.names if (cell := measured.cell(row, name, element)) is not None]
+    known = [cell.reference for cell in cells if cell.reference is not None]
+    usable = [cell.value for cell in cells if not cell.unusable]
+    return span([*known, *usable], [cell.value for cell in cells if cell.unusable], zero=True)
 
 
 def _title(element: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from aiida_mlip.report.bars import colours
 from aiida_mlip.report.measured import Case, Measured
 from aiida_mlip.report.numbers import unit
-from aiida_mlip.report.theme import REFERENCE, SYMBOLS, figure
+from aiida_mlip.report.theme import REFERENCE, SYMBOLS, figure, span
 
 HEIGHT = 310
 
@@ -71,13 +71,12 @@ def _series(case: Case) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield name, line
 
 
-def drawn(measured: Measured) -> Iterator[tuple[Panel, list[tuple[str, go.Figure]]]]:
-    """Yield each panel with (element, figure) of the elements that have its curves."""
+def drawn(measured: Measured) -> Iterator[tuple[Panel, list[tuple[str, go.Figure | None]]]]:
+    """Yield each panel with (element, figure) of each element; None where it has no such curve."""
     for panel in panels(measured):
         made = [(element, curves(measured, element, panel)) for element in measured.elements]
-        shown = [(element, chart) for element, chart in made if chart.data]
-        if shown:
-            yield panel, shown
+        if any(chart.data for _, chart in made):
+            yield panel, [(element, chart if chart.data else None) for element, chart in made]
 
 
 def curves(measured: Measured, element: str, panel: Panel) -> go.Figure:
@@ -129,22 +128,20 @@ def _finish(chart: go.Figure, element: str, panel: Panel) -> None:
         margin={"t": 34, "r": 8, "l": 60, "b": 46},
         title={"text": f"<b>{element}</b>", "x": 0.02, "y": 0.97, "font": {"size": 14}},
     )
-    _clip(chart, panel)
+    _clip(chart)
 
 
-def _clip(chart: go.Figure, panel: Panel) -> None:
-    """Keep an equation of state to the range in which the lowest phase is seen, whatever the others do far away."""
-    if not panel.keys[0].startswith("eos_"):
-        return
-    values = sorted(float(number) for trace in chart.data if trace.y is not None for number in trace.y)
-    low, high = values[0], values[-1]
-    middle = _quantile(values, 0.9)
-    if high > 3 * middle > 0:
-        chart.update_yaxes(range=[min(low, 0.0) - 0.03 * middle, 1.15 * middle])
-
-
-def _quantile(values: Sequence[float], part: float) -> float:
-    return values[int(part * (len(values) - 1))]
+def _clip(chart: go.Figure) -> None:
+    """Keep the axis to what can be used, and to the lower nine tenths of curves that rise steeply at their ends."""
+    solid = [trace for trace in chart.data if trace.opacity in (None, 1.0)]
+    pale = [number for trace in chart.data if trace not in solid for number in trace.y]
+    values = sorted(float(number) for trace in solid for number in trace.y)
+    found = span(values, pale, zero=False)
+    middle = values[int(0.9 * (len(values) - 1))] if values else 0.0
+    if values and values[-1] > 3 * middle > 0:
+        found = [min(values[0], 0.0) - 0.03 * middle, 1.15 * middle]
+    if found is not None:
+        chart.update_yaxes(range=found)
 
 
 def key_of(panel: Panel) -> list[tuple[str, str, str]]:

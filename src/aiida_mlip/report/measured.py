@@ -6,6 +6,7 @@ those before and after a fine-tuning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,9 @@ ORDER = (
 """Properties from the simple to the expensive; others come after them."""
 
 PARENT_TITLE, CHILD_TITLE = "before", "after"
+
+_ENDED = re.compile(r", ended as (?P<final>[^()]+)")
+"""Part of the label of a quantity that says what became of the configuration that was asked for."""
 
 Record = Mapping[str, Any]
 """A :class:`aiida_mlip.science.properties.PropertyRecord` as plain values."""
@@ -47,6 +51,7 @@ class Cell:
     :param reference: the published value in the same unit, or None.
     :param baseline: value of the potential it is compared with where there is no reference, or None.
     :param flags: what a reader has to know of the property.
+    :param ended: the configuration that it became, where that is another one than was asked for.
     """
 
     key: str
@@ -56,6 +61,7 @@ class Cell:
     grade: str | None
     flags: tuple[Mapping[str, Any], ...] = ()
     baseline: float | None = None
+    ended: str = ""
 
     @property
     def unusable(self) -> bool:
@@ -164,7 +170,8 @@ class Measured:
         ranks = {name: rank for rank, name in enumerate(in_order(dict.fromkeys(name for name, _ in found)))}
         for (name, key), item in sorted(found.items(), key=lambda entry: ranks[entry[0][0]]):
             again = key in seen
-            label = f"{item['label']} ({name})" if again else str(item["label"])
+            asked = _ENDED.sub("", str(item["label"]))
+            label = f"{asked} ({name})" if again else asked
             rows.append(Row(name, str(key), label, str(item["unit"]), again))
             seen.add(key)
         return tuple(rows)
@@ -180,7 +187,8 @@ class Measured:
         flags = tuple(case.records[row.record].get("flags", ()))
         judged = None if reference is None else self._judged(row, value, reference, (potential, element))
         baseline = None if reference is not None else self._baseline(row, potential, element)
-        return Cell(row.key, value, row.unit, reference, judged, flags, baseline)
+        ended = _ENDED.search(str((_item(case, row) or {}).get("label", "")))
+        return Cell(row.key, value, row.unit, reference, judged, flags, baseline, ended["final"] if ended else "")
 
     def reference(self, row: Row, element: str) -> Mapping[str, Any] | None:
         """Return the published value of a row in its unit, or None."""
@@ -244,11 +252,14 @@ def before_after(measured: Measured) -> list[dict[str, Any]]:
 
 
 def _value(case: Case | None, row: Row) -> float | None:
+    item = _item(case, row)
+    return None if item is None else float(item["value"])
+
+
+def _item(case: Case | None, row: Row) -> Mapping[str, Any] | None:
     record = case.records.get(row.record) if case is not None else None
-    for item in record.get("quantities", ()) if record is not None else ():
-        if item["key"] == row.key and item["unit"] == row.unit:
-            return float(item["value"])
-    return None
+    found = record.get("quantities", ()) if record is not None else ()
+    return next((item for item in found if item["key"] == row.key and item["unit"] == row.unit), None)
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -18,6 +18,9 @@ PALETTE = ("#0b5fa5", "#d95f02", "#007a5e", "#b8418b", "#5aa9e0", "#a07a00", "#6
 """After Okabe and Ito, darkened so that points show on white."""
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
+
+ROOM = 0.35
+"""Part of a range that is added at both ends for values that need not be seen."""
 
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
 
@@ -55,6 +58,23 @@ TEMPLATE = go.layout.Template(
 def styles(names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
     """Return name -> (colour, marker symbol), the same in all figures of a page that name the same things."""
     return {name: (PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)]) for i, name in enumerate(names)}
+
+
+def span(usable: Iterable[float], others: Iterable[float], *, zero: bool) -> list[float] | None:
+    """Return the range of an axis around what can be used, where the rest would hide it; None: all fits.
+
+    :param usable: values that have to be seen, references among them; ``others``: values that may be cut off.
+    :param zero: the range has to contain zero.
+    """
+    shown, rest = [*usable, *([0.0] if zero else [])], list(others)
+    if len(shown) < 2 or not rest:
+        return None
+    low, high = min(shown), max(shown)
+    size = high - low
+    if not size or (min(rest) > low - ROOM * size and max(rest) < high + ROOM * size):
+        return None
+    ends = max(min(rest), low - ROOM * size), min(max(rest), high + ROOM * size)
+    return [min(low, ends[0]) - 0.04 * size, max(high, ends[1]) + 0.04 * size]
 
 
 def figure(height: int, **layout: Any) -> go.Figure:

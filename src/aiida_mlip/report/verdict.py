@@ -19,6 +19,9 @@ UNUSABLE = "⚠"
 WORST = 3
 """Quantities named as furthest from their reference."""
 
+FACTOR = 5.0
+"""Ratio of two values from which it is given as a factor."""
+
 MOVED = 0.1
 """Change of the distance from a reference, in units of what is good, that counts as a change."""
 
@@ -41,6 +44,11 @@ def deviation_text(cell: Cell, *, units: bool = True) -> str:
         else signed(100.0 * (cell.value / base - 1.0))
     )
     return text if cell.reference is not None else f"↔ {text}"
+
+
+def _ratio(ratio: float) -> str:
+    """Return a ratio as a percentage, or as a factor where it is far from 1."""
+    return signed(100.0 * (ratio - 1.0)) if abs(ratio) < FACTOR else f"× {ratio:.2g}".replace("-", "−")
 
 
 def _difference(number: float, unit_name: str, *, units: bool) -> str:
@@ -195,7 +203,8 @@ def table(measured: Measured) -> Iterator[dict[str, Any]]:
                     "reference": cell.reference, "deviation": cell.deviation, "relative": cell.relative,
                     "grade": cell.grade, "unusable": cell.unusable,
                     "flags": " ".join(dict.fromkeys(str(flag["name"]) for flag in cell.flags)),
-                    "message": "", "source": known["citation"] if known is not None else "",
+                    "message": f"ended as {cell.ended}" if cell.ended else "",
+                    "source": known["citation"] if known is not None else "",
                 }  # fmt: skip
             for name, failure in case.failed.items():
                 reason = f"{failure.get('type', '')}: {failure.get('message', '')}"

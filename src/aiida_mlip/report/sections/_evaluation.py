@@ -81,8 +81,9 @@ def _shown(cell: Cell | None, case: tuple[str, str], row: Row) -> dict[str, Any]
     title = f"{case[0]}, {case[1]}: {value(cell.value, row.unit)} {unit(row.unit)}"
     return {
         "value": value(cell.value, row.unit),
-        "change": deviation_text(cell, units=False),
+        "change": "" if cell.unusable else deviation_text(cell, units=False),
         "sign": sign,
+        "ended": cell.ended,
         "kind": "unusable" if cell.unusable else cell.grade or "none",
         "flagged": bool(cell.flags) and not cell.unusable,
         "title": "\n".join([f"{title} {cell.grade or ''}".strip(), *notes]),
