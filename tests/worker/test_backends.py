@@ -1,6 +1,8 @@
 """Backends: batches agree with the ASE calculators, and what cannot be done is said."""
 
 import json
+import zipfile
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -8,11 +10,14 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 
 from aiida_mlip.schema.errors import TaskError
 from aiida_mlip.schema.potential import PotentialInfo
-from aiida_mlip.worker.backends import BACKENDS, backend_of, detect, load_potential, sha256_of
+from aiida_mlip.worker.backends import BACKENDS, MARKS, backend_of, detect, load_potential, sha256_of
 from aiida_mlip.worker.backends.mace import bind
+from aiida_mlip.worker.failures import failure_of
+from aiida_mlip.worker.versions import versions
 
 
 @pytest.fixture
@@ -83,6 +88,80 @@ def test_lennard_jones_takes_its_parameters_from_the_file(tmp_path):
     found = load_potential(path, None).evaluate([pair])
     assert np.abs(found.forces[0]).max() < 1e-10
     assert found.energies[0] == pytest.approx(-0.01, rel=0.02)
+
+
+class TestAse:
+    """Any calculator that can be imported, named in the file."""
+
+    @staticmethod
+    def write(path, **changes):
+        document = {"architecture": "ase", "calculator": "ase.calculators.emt:EMT", "elements": ["Cu"]}
+        path.write_text(json.dumps(document | changes))
+        return path
+
+    def test_it_applies_the_calculator_with_its_parameters(self, tmp_path):
+        name = "ase.calculators.lj:LennardJones"
+        path = self.write(tmp_path / "x.json", calculator=name, elements=["Ar"], parameters={"sigma": 3.4, "rc": 9})
+        pair = Atoms("Ar2", positions=[[0, 0, 0], [3.9, 0, 0]])
+        found = load_potential(path, None).evaluate([pair])
+        pair.calc = LennardJones(sigma=3.4, rc=9)
+        assert found.energies[0] == pytest.approx(pair.get_potential_energy())
+        assert found.forces[0] == pytest.approx(pair.get_forces())
+
+    def test_its_description_names_calculator_distribution_and_terms(self, tmp_path):
+        path = self.write(tmp_path / "x.json", licence="MIT", r_max=6.0)
+        info = backend_of(detect(path)).inspect(path)
+        assert info.extra == {"calculator": "ase.calculators.emt:EMT"}
+        assert info.backend_version == f"ase {metadata.version('ase')}"
+        assert (info.licence, info.level_of_theory, info.r_max) == ("MIT", "unknown", 6.0)
+        assert "ase" in versions(None, info.model_dump())
+
+    def test_stress_is_missing_where_the_calculator_has_none(self, tmp_path):
+        name = "ase.calculators.harmonic:SpringCalculator"
+        parameters = {"ideal_positions": [[0, 0, 0]], "k": 2.0}
+        path = self.write(tmp_path / "x.json", calculator=name, parameters=parameters)
+        atoms = Atoms("Cu", positions=[[0.1, 0.2, 0]], cell=[4, 4, 4], pbc=True)
+        found = load_potential(path, None).evaluate([atoms])
+        assert found.forces[0] == pytest.approx(np.array([[-0.2, -0.4, 0]]))
+        assert np.isnan(found.stresses).all()
+
+    def test_a_package_that_is_not_there_is_named(self, tmp_path):
+        path = self.write(tmp_path / "x.json", calculator="no_such_package.ase:Calculator")
+        with pytest.raises(ImportError) as error:
+            load_potential(path, None)
+        failure = failure_of(error.value)
+        assert failure.kind == "backend_import"
+        assert "Install no_such_package there" in failure.remedy
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"calculator": "ase.calculators.emt:EMTT"}, r"'ase.calculators.emt:EMTT': .* has no EMTT"),
+            ({"calculator": "EMT"}, r"file.calculator = 'EMT'"),
+            ({"calculator": None}, "names no calculator"),
+            ({"cutoff": 5}, "file.cutoff is not a known field"),
+        ],
+    )
+    def test_what_is_wrong_in_the_file_is_said(self, tmp_path, changes, words):
+        with pytest.raises(TaskError, match=words):
+            load_potential(self.write(tmp_path / "x.json", **changes), None)
+
+
+def test_files_of_torch_are_told_apart_without_loading_them(tmp_path):
+    """The marks are looked for in the pickle of the archive, which here is none."""
+    for architecture, content in (*MARKS.items(), ("mace", b"anything else")):
+        path = tmp_path / f"{architecture}.model"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", b"\x80\x02" + content)
+        assert detect(path) == architecture
+
+
+@pytest.mark.parametrize("architecture", ["chgnet", "sevennet"])
+def test_other_files_of_torch_are_refused(foundation, tmp_path, architecture):
+    torch.save({"model": {"model_args": {}}, "config": {}}, tmp_path / "x.model")
+    for path in (foundation, tmp_path / "x.model"):
+        with pytest.raises(TaskError, match=r"\.model cannot be read as a (CHGNet|SevenNet) model"):
+            backend_of(architecture).inspect(path)
 
 
 class TestMace:

@@ -58,12 +58,12 @@ class CalculatorPotential:
         energies, forces = np.zeros(len(frames)), []
         stresses = np.full((len(frames), 6), np.nan)
         calculator = self._make()
-        consistent = "free_energy" in calculator.implemented_properties
         stress = stress and "stress" in calculator.implemented_properties
         for index, frame in enumerate(frames):
             atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
             atoms.calc = calculator
-            energies[index] = atoms.get_potential_energy(force_consistent=consistent)
+            energy = atoms.get_potential_energy()
+            energies[index] = calculator.results.get("free_energy", energy)  # the one that the forces belong to
             forces.append(np.array(atoms.get_forces(), dtype=float))
             if stress and atoms.pbc.all():
                 stresses[index] = atoms.get_stress(voigt=True)
