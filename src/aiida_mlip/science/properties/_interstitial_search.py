@@ -45,7 +45,7 @@ PUSH = 0.3
 KNOWN_ENERGY = 0.01
 """Energy above a known minimum of the same kind [eV] at which a relaxation has fallen onto it."""
 
-KNOWN_FORCE = 0.1
+KNOWN_FORCE = 0.2
 """Largest force on an atom [eV/Å] that goes with it."""
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from ase import Atoms
 from ase.optimize import FIRE, LBFGS
 
 from aiida_mlip.science.properties._base import Report
+
+STIFFNESS = 25.0
+"""Curvature from which LBFGS starts [eV/Å^2]; with 70, the value of ASE, metals need half as many calls again."""
 
 KEEP_EVERY = 20
 """Steps after which the positions of a long relaxation are kept for a restart."""
@@ -55,11 +59,12 @@ def relax(
     :param stop: asked after each step whether to end here; the structure then counts as it is.
     """
     steps, name, stopped = _resume(atoms, report, keep), "", False
-    for optimizer_class, last in ((LBFGS, max_steps - max_steps // 2), (FIRE, max_steps)):
+    optimizers = (partial(LBFGS, alpha=STIFFNESS), FIRE)
+    for make, last in zip(optimizers, (max_steps - max_steps // 2, max_steps), strict=True):
         if steps >= last or stopped:
             continue
-        name = optimizer_class.__name__
-        optimizer = optimizer_class(atoms, logfile=None)
+        optimizer = make(atoms, logfile=None)
+        name = type(optimizer).__name__
         for converged in optimizer.irun(fmax=fmax, steps=last - steps):
             taken = steps + optimizer.nsteps
             report(stage, taken, 0)
