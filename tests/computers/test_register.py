@@ -9,7 +9,7 @@ from aiida import orm
 
 from aiida_mlip.computers.codes import register_installed, register_worker, register_workers
 from aiida_mlip.computers.config import ExtraWorker, InstalledCode
-from aiida_mlip.computers.defaults import find_worker, job_defaults, job_options, workers_by_architecture
+from aiida_mlip.computers.defaults import find_worker, job_defaults, job_options
 from aiida_mlip.computers.local import local_worker
 from aiida_mlip.computers.register import register_computer
 
@@ -103,10 +103,6 @@ def test_a_further_environment_serves_the_potentials_it_names(clean_profile, wor
     assert find_worker(computer).pk == main.pk
     assert {find_worker(computer, name).pk for name in ("sevennet", "chgnet")} == {extra.pk}
     assert find_worker(computer, "emt").pk == main.pk
-    assert {name: code.pk for name, code in workers_by_architecture(computer).items()} == {
-        "chgnet": extra.pk,
-        "sevennet": extra.pk,
-    }
     assert [code.pk for code in register_workers(computer, config)] == [main.pk, extra.pk]
 
 

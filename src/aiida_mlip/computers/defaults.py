@@ -103,13 +103,6 @@ def find_worker(computer: orm.Computer, architecture: str = "mace") -> orm.Porta
     return found
 
 
-def workers_by_architecture(computer: orm.Computer) -> dict[str, orm.PortableCode]:
-    """Return the workers of the further environments: architecture -> code, as ``mlip.defects`` takes them."""
-    codes = registered_workers(computer)
-    named = {name for code in codes for name in worker_extra(code).get("architectures", ())}
-    return {name: find_worker(computer, name) for name in sorted(named)}
-
-
 def max_concurrent(computer: orm.Computer) -> int | None:
     """Return how many jobs of the worker one work chain may have on a computer at a time; None: any number.
 
