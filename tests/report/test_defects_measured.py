@@ -6,7 +6,9 @@ import copy
 
 import pytest
 
-from aiida_mlip.report.measured import before_after, from_records, from_summary, in_order
+from aiida_mlip.report.bars import ticks
+from aiida_mlip.report.measured import Row, before_after, from_records, from_summary, in_order
+from aiida_mlip.report.theme import span
 from aiida_mlip.report.verdict import changes, deviation_text, table, verdict, verdicts
 from aiida_mlip.science.tolerances import grade
 
@@ -80,6 +82,8 @@ def test_without_a_reference_potentials_are_compared_with_each_other(measured, e
         ("vacancy_formation", "eV", 3.45, 3.35, "+0.10 eV"),
         ("screw_glide_barrier", "eV per b", 0.09, 0.0815, "+10.4 %"),
         ("temperature", "K", 290.0, 300.0, "−3.3 %"),
+        ("gamma_max_112", "J/m^2", 8.2, 0.82, "× 10"),
+        ("gamma_max_112", "J/m^2", -8.2, 0.82, "× −10"),
     ],
 )
 def test_deviations_are_in_percent_or_in_the_unit_of_an_absolute_tolerance(key, unit, value, known, text):
@@ -173,3 +177,48 @@ def test_an_empty_summary_is_nothing_to_judge():
     assert measured.rows == ()
     assert verdicts(measured)[0].sentence == "No property has a result."
     assert not measured.compared
+
+
+def test_a_configuration_that_became_another_one_says_so_in_its_cell_alone():
+    def record(label, value):
+        rows = [{"key": "interstitial_formation_100", "value": value, "unit": "eV", "label": label}]
+        return {"properties": {"interstitial": {"quantities": rows, "inputs": {"element": "W"}}}}
+
+    found = {
+        "a": record("E_f (<100> dumbbell, ended as <111> dumbbell)", 8.0),
+        "b": record("E_f (<100> dumbbell)", 9.0),
+    }
+    measured = from_records(found, {})
+    (row,) = measured.rows
+    assert row.label == "E_f (<100> dumbbell)"
+    assert [measured.cell(row, name, "W").ended for name in ("a", "b")] == ["<111> dumbbell", ""]
+    assert [line["message"] for line in table(measured)] == ["ended as <111> dumbbell", ""]
+
+
+@pytest.mark.parametrize(
+    ("usable", "others", "expected"),
+    [
+        ([1.0, 2.0], [], None),
+        ([1.0, 2.0], [2.1], None),
+        ([1.0, 2.0], [-90.0, 3.0], (-0.78, 2.78)),
+        ([1.0, 2.0], [90.0], (-0.08, 2.78)),
+        ([], [-90.0], None),
+    ],
+)
+def test_an_axis_is_made_for_what_can_be_used(usable, others, expected):
+    assert span(usable, others, zero=True) == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("labels", "letters", "expected"),
+    [
+        (["C11", "C12"], 20, (["C<sub>11</sub>", "C<sub>12</sub>"], False)),
+        (["hard minus easy", "barrier"], 12, (["hard<br>minus<br>easy", "barrier"], True)),
+        (["hard minus easy", "barrier"], 14, (["hard<br>minus<br>easy", "barrier"], False)),
+    ],
+)
+def test_labels_below_bars_take_lines_or_are_turned(labels, letters, expected):
+    rows = [Row("x", f"key_{place}", label, "eV") for place, label in enumerate(labels)]
+    names, turned = ticks(rows, letters)
+    assert turned == expected[1]
+    assert names == ([name.replace("<br>", " ") for name in expected[0]] if turned else expected[0])

@@ -38,11 +38,7 @@ def deviation_text(cell: Cell, *, units: bool = True) -> str:
         return ""
     entry = tolerance(cell.key, cell.unit)
     absolute = (entry is not None and not any(entry.relative)) or not base
-    text = (
-        _difference(cell.value - base, cell.unit, units=units)
-        if absolute
-        else signed(100.0 * (cell.value / base - 1.0))
-    )
+    text = _difference(cell.value - base, cell.unit, units=units) if absolute else _ratio(cell.value / base)
     return text if cell.reference is not None else f"↔ {text}"
 
 
