@@ -57,12 +57,13 @@ class SurfaceInputs(CrystalInputs):
     vacuum: float = Field(default=10.0, gt=0, description="gap between the slab and its image along the normal [Å]")
     fmax: float = Field(default=0.01, gt=0, description="largest force on an atom that counts as relaxed [eV/Å]")
     max_steps: int = Field(default=300, gt=0, description="steps of each relaxation")
-    noise: float = Field(
-        default=0.1,
-        gt=0,
-        description="largest displacement of the surface atoms [Å] that breaks the symmetry in c(2x2)",
+    zigzag: float = Field(
+        default=0.2, gt=0, description="displacement of the surface atoms [Å] with which the c(2x2) cell starts"
     )
-    seed: int = Field(default=1, ge=0, description="of these displacements")
+    noise: float = Field(
+        default=0.02, gt=0, description="largest random displacement of the surface atoms [Å] in addition"
+    )
+    seed: int = Field(default=1, ge=0, description="of the random displacements")
 
     @field_validator("structure")
     @classmethod
@@ -157,24 +158,26 @@ def surface_slab(
     return atoms
 
 
-def c2x2(atoms: Atoms, *, noise: float = 0.0, seed: int = 1) -> Atoms:
+def c2x2(atoms: Atoms, *, zigzag: float = 0.0, noise: float = 0.0, seed: int = 1) -> Atoms:
     """Return the slab in the cell of the sum and the difference of its two vectors, with two atoms per layer.
 
     On (001) this is c(2x2) = (sqrt(2) x sqrt(2))R45, in which tungsten has its zigzag chains.
 
-    :param noise: the atoms of the outermost layers are displaced in random directions along the surface, by up to
-        this [Å].
+    :param zigzag: the two atoms of each outermost layer are displaced by this [Å], in opposite directions along the
+        first vector of the doubled cell; on (001) this is a <110> direction, that of the chains of tungsten.
+    :param noise: they are also displaced in random directions along the surface, by up to this [Å].
     """
-    cell = atoms.cell.array
+    cell, count = atoms.cell.array, len(atoms)
     double = atoms.copy()
     double.extend(atoms)
-    double.positions[len(atoms) :] += cell[0]
+    double.positions[count:] += cell[0]
     double.set_cell([cell[0] + cell[1], cell[1] - cell[0], cell[2]])
-    double.wrap(eps=1e-6)
+    outermost, senses = [0, count, count - 1, 2 * count - 1], np.array([1.0, -1.0, 1.0, -1.0])
+    double.positions[outermost] += zigzag * senses[:, None] * double.cell.array[0] / double.cell.lengths()[0]
     if noise > 0:
-        outermost = [0, len(atoms) - 1, len(atoms), 2 * len(atoms) - 1]
         kicks = np.random.default_rng(seed).uniform(-1, 1, size=(len(outermost), 2))
         double.positions[outermost, :2] += noise * kicks / np.linalg.norm(kicks, axis=1).max()
+    double.wrap(eps=1e-6)
     return double
 
 
@@ -251,7 +254,8 @@ class _SurfaceJob:
         start = sites.copy()
         start.positions += _displacements(sites, thin)
         inputs = self.inputs
-        relaxed = self._relaxed("c2x2", c2x2(sites), c2x2(start, noise=inputs.noise, seed=inputs.seed))
+        begin = c2x2(start, zigzag=inputs.zigzag, noise=inputs.noise, seed=inputs.seed)
+        relaxed = self._relaxed("c2x2", c2x2(sites), begin)
         self._keep_structure(c2x2(sites), relaxed, "_c2x2")
         plain, energy = self._energy(thin.energy, thin.layers), self._energy(relaxed.energy / 2, thin.layers)
         return Reconstruction(
