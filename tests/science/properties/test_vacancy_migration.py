@@ -218,11 +218,8 @@ def test_an_unfinished_band_goes_on() -> None:
         if stage == "band" and step == 7:
             raise OverError
 
-    prop, inputs, notebook = (
-        properties.get("vacancy_migration"),
-        {"element": "Mo", "size": 3, "neb": "always"},
-        Notebook(),
-    )
+    prop, notebook = properties.get("vacancy_migration"), Notebook()
+    inputs = {"element": "Mo", "size": 3, "neb": "always", "neb_fmax": 0.01}
     with pytest.raises(OverError):
         properties.compute(prop, inputs, FinnisSinclair(), Journal(stop, notebook), propagate=(OverError,))
     assert notebook.steps["band so far"]["iterations"] == 5

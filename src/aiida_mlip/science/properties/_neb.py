@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from ase.optimize import FIRE, LBFGS
 from numpy.typing import NDArray
 
 from aiida_mlip.science.properties._base import Meter, Report
+from aiida_mlip.science.properties._relax import STIFFNESS
 
 Array = NDArray[np.float64]
 
@@ -83,10 +85,11 @@ def relax_path(
     for image in images[1:-1]:
         image.calc = Meter(calculator)  # remembers what it has computed, so nothing is computed twice
     neb = NEB(list(images), k=SPRING, climb=climb, method="improvedtangent")
-    for optimizer_class, last in ((LBFGS, max_iterations - max_iterations // 2), (FIRE, max_iterations)):
+    optimizers = (partial(LBFGS, alpha=STIFFNESS), FIRE)
+    for make, last in zip(optimizers, (max_iterations - max_iterations // 2, max_iterations), strict=True):
         if done >= last:
             continue
-        optimizer = optimizer_class(neb, logfile=None)
+        optimizer = make(neb, logfile=None)
         converged = False
         for reached in optimizer.irun(fmax=fmax, steps=last - done):
             converged = reached

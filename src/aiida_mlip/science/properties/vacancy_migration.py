@@ -35,7 +35,7 @@ ARRIVED = 0.3
 ARRIVED_ENERGY = 0.15
 """Energy above the vacancy [eV] that goes with it."""
 
-PUSH = 0.2
+PUSH = 0.5
 """Length of the displacement off the midpoint before a relaxation downhill [Å]."""
 
 
@@ -51,7 +51,7 @@ class VacancyMigrationInputs(CrystalInputs):
         default=3, ge=1, description="inner images of the band between vacancy and midpoint; symmetry gives the rest"
     )
     fmax: float = Field(default=0.01, gt=0, description="largest force on an atom of a relaxed state [eV/Å]")
-    neb_fmax: float = Field(default=0.05, gt=0, description="largest force on an atom of a converged band [eV/Å]")
+    neb_fmax: float = Field(default=0.04, gt=0, description="largest force on an atom of a converged band [eV/Å]")
     max_steps: int = Field(default=200, gt=0, description="steps of each relaxation, and iterations of the band")
     noise: float = Field(
         default=0.005, ge=0, description="standard deviation of the initial displacements [Å]; breaks the symmetry"
