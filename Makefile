@@ -128,7 +128,7 @@ $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 
 # What both environments can share (torch, ASE, pymatgen, ...) is taken from .venv; pip adds the rest, 190 MB in 10 s.
 $(VENV_BACKENDS)/.installed: | $(VENV)/.installed
-	$(PYTHON) -m venv --clear $(VENV_BACKENDS)
+	$(BIN)/python -m venv --clear $(VENV_BACKENDS)
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	    >"$$($(VENV_BACKENDS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz-main.pth"
 	$(VENV_BACKENDS)/bin/python -m pip install --no-warn-conflicts $(BACKENDS)
