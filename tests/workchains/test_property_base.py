@@ -94,9 +94,18 @@ def test_a_killed_job_is_submitted_again_once(run: Run, tmp_path: Path) -> None:
     assert node.exit_status == 455
 
 
-def test_out_of_memory_says_so_and_stops(run: Run) -> None:
-    """What the kernel does to a job that takes too much: signal 9, and the shell says so."""
-    _, node = run(EOS, options={"prepend_text": "bash -c 'kill -9 $$'; echo Killed; exit 137"})
+@pytest.mark.parametrize(
+    ("properties", "prepend"),
+    [
+        # What the kernel does to a job that takes too much: signal 9, and the shell says so.
+        (EOS, "bash -c 'kill -9 $$'; echo Killed; exit 137"),
+        # What a limit of the address space does: Python is refused the memory for 500 000 atoms.
+        ({"vacancy": {"element": "W", "sizes": [63]}}, "ulimit -v 1500000"),
+    ],
+    ids=["killed", "refused"],
+)
+def test_out_of_memory_says_so_and_stops(run: Run, properties: dict[str, Any], prepend: str) -> None:
+    _, node = run(properties, options={"prepend_text": prepend})
     assert [job.exit_status for job in jobs(node)] == [340]
     assert node.exit_status == 453
     assert "more memory" in node.exit_message

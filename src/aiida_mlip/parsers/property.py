@@ -8,6 +8,7 @@ from aiida.engine import ExitCode
 
 from aiida_mlip.calculations.property import PARTIAL_FILE
 from aiida_mlip.parsers.base import MlipParser, dataset_of, results_node
+from aiida_mlip.parsers.diagnosis import diagnose
 from aiida_mlip.schema.job import Failure, Result
 
 
@@ -21,9 +22,11 @@ class PropertyParser(MlipParser):
         failed = result.payload.get("failed", {})
         if result.payload.get("properties") or not failed:
             return ExitCode(0)
-        return self._exit(
-            "WARNING_NO_PROPERTY", "; ".join(f"{name}: {record['error']['message']}" for name, record in failed.items())
-        )
+        errors = {name: record["error"] for name, record in failed.items()}
+        found = diagnose([f"{error['type']}: {error['message']}" for error in errors.values()])
+        if found.label == "ERROR_OUT_OF_MEMORY":  # of the machine, not of the property
+            return self._exit(found.label, found.message)
+        return self._exit("WARNING_NO_PROPERTY", "; ".join(f"{name}: {e['message']}" for name, e in errors.items()))
 
     def _attach(self, result: Result, folder: Path) -> None:
         self.out("results", results_node(result))
