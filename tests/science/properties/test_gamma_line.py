@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from matscipy.gamma_surface import GammaSurface
 from scipy.optimize import minimize
 
-from aiida_mlip.science import properties
+from aiida_mlip.science import properties, reference
 from aiida_mlip.science.properties import Journal, Meter, Notebook, PropertyError, PropertyRecord
 from aiida_mlip.science.properties._fault import FaultCurve, RelaxationAlongNormal
 from aiida_mlip.science.properties._slabs import EV_PER_ANGSTROM2_IN_J_PER_M2, layers_of, slab
@@ -158,6 +158,17 @@ def test_twinning_sense_is_the_easy_one_in_every_stable_potential() -> None:
         assert line.antitwinning is not None
         assert line.twinning < line.antitwinning
         assert line.maximum_at > 0.5
+
+
+@pytest.mark.parametrize("element", ["W", "Mo", "Nb"])
+def test_published_curves_have_the_same_sense(element: str) -> None:
+    """So that they can be drawn over ours: easy at one third on {112}, symmetric on {110}."""
+    for plane, easy in (("112", True), ("110", False)):
+        curve = reference.load().curve(element, f"gamma_{plane}")
+        assert curve is not None
+        third, two_thirds = np.interp([1 / 3, 2 / 3], curve.x, curve.y)
+        assert bool(two_thirds - third > 0.05 * max(curve.y)) is easy
+        assert bool(curve.x[int(np.argmax(curve.y))] > 0.53) is easy
 
 
 @pytest.mark.parametrize("plane", PLANES)
