@@ -74,6 +74,7 @@ def test_it_loads_nothing_from_anywhere(page):
         "fs_soft was trained from fs on data of W.", "the middle of the path is 4.1 meV per b below its ends",
         "C44 = -15.9 GPa: a dislocation in an unstable crystal has no elastic solution",
         "surface 710: no convergence in 200 steps", "P. Grigorev", "3.1854", "Exit code 704",
+        "fs for W, Mo, Nb, Ta: of", "3 not to be used; 2 properties without a result.",
         "Do not use the numbers that are hatched below", "10 / 20 %, at least 5 / 10 GPa", "vacancy, size dependent",
     ],
 )  # fmt: skip
@@ -179,6 +180,15 @@ def failed(aiida_profile, graphs):
     return graphs.end(chain, {"summary": orm.Dict(content).store()}, 454, "No case has a lattice constant")
 
 
+def test_many_reasons_are_cut_in_the_headline_and_whole_below(aiida_profile, graphs, evaluated):
+    reasons = "; ".join(f"fs, W: property_{number} has no result" for number in range(30))
+    node = evaluated.node(graphs, elements=("W",), status=703, message=f"Finished, but not all of it: {reasons}")
+    text = text_of(render(node))
+    assert re.search(r"property_\d has no result; … \(see below\)", text)
+    assert "property_29" not in text
+    assert "submit again for what a node or a limit stopped" in text
+
+
 def test_nothing_but_failures(failed):
     page = render(failed)
     assert BROKEN not in page
@@ -240,7 +250,7 @@ def test_the_terminal_has_the_same_numbers_and_verdicts(node):
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=140, record=True, file=nowhere)
         print_summary(node, console)
-    text = console.export_text()
+    text = console.export_text().replace("\N{NO-BREAK SPACE}", " ")
     line = next(part for part in text.splitlines() if "C12" in part)
     assert "204.4" in line
     assert "+3.3 % ✓" in line

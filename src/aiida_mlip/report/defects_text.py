@@ -12,6 +12,9 @@ from aiida_mlip.report.measured import Case, Cell, Measured, Row, from_summary, 
 from aiida_mlip.report.numbers import unit, value
 from aiida_mlip.report.verdict import SYMBOLS, UNUSABLE, deviation_text, verdict
 
+WIDTH = 9
+"""Letters of a deviation, e.g. of ``+1234 meV``."""
+
 STYLES: Mapping[str | None, str] = {"good": "green", "fair": "yellow", "poor": "red", None: ""}
 
 
@@ -68,7 +71,8 @@ def _value(row: Row, cell: Cell | None) -> Text:
     deviation = deviation_text(cell, units=False) if cell.deviation is not None else ""
     sign = UNUSABLE if cell.unusable else SYMBOLS.get(cell.grade or "", " ")
     style = "dim" if cell.unusable else STYLES.get(cell.grade, "")
-    return Text(f"{value(cell.value, row.unit)} {deviation:>9} {sign}", style=style)
+    text = f"{value(cell.value, row.unit)} {deviation:>{WIDTH}} {sign}".replace(" ", "\N{NO-BREAK SPACE}")
+    return Text(text, style=style)
 
 
 def _remarks(measured: Measured, case: Case) -> Iterator[str]:

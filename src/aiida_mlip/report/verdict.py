@@ -126,6 +126,25 @@ def verdict(measured: Measured, case: Case) -> Verdict:
     )
 
 
+def overall(measured: Measured) -> Iterator[str]:
+    """Yield a sentence on each potential, over all elements."""
+    found = verdicts(measured)
+    for name in measured.names:
+        parts = [item for item in found if item.case.potential == name]
+        judged = sum(item.judged for item in parts)
+        counts = ", ".join(
+            f"{number} {grade} ({round(100 * number / judged)} %)"
+            for grade in GRADES
+            if (number := sum(item.counts[grade] for item in parts))
+        )
+        texts = [f"of {plural(judged, 'quantity', 'quantities')} with a reference, {counts}"] if judged else []
+        unusable, missing = sum(item.unusable for item in parts), sum(len(item.missing) for item in parts)
+        texts += [f"{unusable} not to be used"] if unusable else []
+        texts += [f"{plural(missing, 'property', 'properties')} without a result"] if missing else []
+        if texts:
+            yield f"{name} for {', '.join(item.case.element for item in parts)}: {'; '.join(texts)}."
+
+
 @dataclass(frozen=True)
 class Change:
     """What a training did to the properties of one element.

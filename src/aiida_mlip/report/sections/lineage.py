@@ -10,7 +10,7 @@ from markupsafe import Markup
 from aiida_mlip.provenance.ancestry import Row
 from aiida_mlip.provenance.describe import facts
 from aiida_mlip.provenance.draw import COLOURS, svg, visible
-from aiida_mlip.provenance.lineage import POTENTIAL, ancestors_of_type, label_calculations, orphans, trained_from
+from aiida_mlip.provenance.lineage import POTENTIAL, TRAIN, ancestors_of_type, label_calculations, orphans, trained_from
 from aiida_mlip.provenance.summary import given_data, label_counts
 from aiida_mlip.report.sections._base import Content, Section
 from aiida_mlip.report.subject import Subject
@@ -30,6 +30,7 @@ def collect(subject: Subject) -> Content:
         "drawing": Markup(svg(condensed)) if len(condensed.groups) <= MOST_BOXES else "",  # noqa: S704 - escaped there
         "key": [(title, *COLOURS[kind]) for kind, title in KEY.items()],
         "labels": label_counts(graph),
+        "trained": bool(ancestors_of_type(graph, TRAIN)),
         "jobs": list(_jobs(label_calculations(graph))),
         "given": [(row.class_name, row, facts(row)) for row in given_data(graph)],
         "chain": [step.potential for step in chain],

@@ -12,11 +12,13 @@ from aiida_mlip.provenance.estimate import time_left
 from aiida_mlip.provenance.show import outcome, progress_text
 from aiida_mlip.provenance.status import State, state_of
 from aiida_mlip.report.compare import ErrorSet, error_sets
+from aiida_mlip.report.gather import DEFECTS
 from aiida_mlip.report.measured import before_after
 from aiida_mlip.report.numbers import QUANTITIES, change, deviation, duration, error, percent, significant
 from aiida_mlip.report.remedies import remedy
 from aiida_mlip.report.sections._base import Content, Section
 from aiida_mlip.report.subject import Subject
+from aiida_mlip.report.verdict import overall
 
 WORSE = 700
 """Exit code of a fine-tuning that made something worse."""
@@ -25,6 +27,9 @@ WARNINGS = range(700, 800)
 """Exit codes of processes whose result can be used."""
 
 LOG_LINES = 12
+
+HEADLINE = 300
+"""Letters of the headline."""
 
 Distance = tuple[int, float, float]
 """Number of properties, and their mean deviation from the reference [%] before and after."""
@@ -67,7 +72,14 @@ def _headline(subject: Subject, state: State, level: str) -> str:
         places = "1 place" if len(worse) == 1 else f"{len(worse)} places"
         return f"Finished with exit code {WORSE}: worse than the foundation model in {places}."
     text = outcome(state)
-    return text[0].upper() + text[1:]
+    return _shortened(text[0].upper() + text[1:])
+
+
+def _shortened(text: str) -> str:
+    """Return a headline without the last of many reasons, which the sections below give."""
+    if len(text) <= HEADLINE:
+        return text
+    return text[: text.rfind("; ", 0, HEADLINE) if "; " in text[:HEADLINE] else HEADLINE].rstrip() + "; … (see below)"
 
 
 _ROW = re.compile(r"(?P<name>.+): (?P<key>\w+) (?P<before>\S+) -> (?P<after>\S+) \S+$")
@@ -84,7 +96,9 @@ def _readable(text: str) -> str:
 
 
 def _sentences(subject: Subject, sets: tuple[ErrorSet, ...], distance: Distance | None) -> Iterator[str]:
-    """Yield the verdict on a fine-tuning in words."""
+    """Yield the verdict on a fine-tuning, or on each potential of an evaluation of defects, in words."""
+    if subject.kind == DEFECTS and subject.measured is not None:
+        yield from overall(subject.measured)
     if subject.kind != "mlip.finetune" or not sets:
         return
     errors = sets[0]

@@ -23,7 +23,7 @@ def collect(subject: Subject) -> Content:
         if isinstance(link.node, orm.Dict):
             tables[name] = list(flat(link.node.get_dict()))
         elif isinstance(link.node, orm.BaseType | orm.List):
-            single.append((name, plain(getattr(link.node, "value", None) or link.node)))
+            single.append((name, plain(getattr(link.node, "value", link.node))))
         elif isinstance(link.node, orm.AbstractCode):
             single.append((name, link.node.full_label))
     options = subject.node.get_options() if isinstance(subject.node, orm.CalcJobNode) else {}
