@@ -99,8 +99,8 @@ def test_a_killed_job_is_submitted_again_once(run: Run, tmp_path: Path) -> None:
     [
         # What the kernel does to a job that takes too much: signal 9, and the shell says so.
         (EOS, "bash -c 'kill -9 $$'; echo Killed; exit 137"),
-        # What a limit of the address space does: Python is refused the memory for 500 000 atoms.
-        ({"vacancy": {"element": "W", "sizes": [63]}}, "ulimit -v 1500000"),
+        # What a limit of the address space does: Python is refused the memory for 330 000 atoms.
+        ({"vacancy": {"element": "W", "sizes": [55]}}, "export OPENBLAS_NUM_THREADS=1; ulimit -v 600000"),
     ],
     ids=["killed", "refused"],
 )

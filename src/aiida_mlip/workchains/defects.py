@@ -148,7 +148,7 @@ class DefectsWorkChain(WorkChain):
         if self.ctx.cases:
             return None
         self.summarize()
-        return self.exit_codes.ERROR_BULK_FAILED.format(reasons="; ".join(self._missing()))
+        return self.exit_codes.ERROR_BULK_FAILED.format(reasons=_few(self._missing()))
 
     def plan_defects(self) -> None:
         """Queue the further properties: one after the other, each for all cases, so that a window holds like jobs."""
@@ -201,9 +201,9 @@ class DefectsWorkChain(WorkChain):
         for line in (*missing, *unusable):
             self.report(line)
         if missing:
-            return self.exit_codes.WARNING_PROPERTIES_MISSING.format(reasons="; ".join([*missing, *unusable]))
+            return self.exit_codes.WARNING_PROPERTIES_MISSING.format(reasons=_few([*missing, *unusable]))
         if unusable:
-            return self.exit_codes.WARNING_UNUSABLE.format(reasons="; ".join(unusable))
+            return self.exit_codes.WARNING_UNUSABLE.format(reasons=_few(unusable))
         return None
 
     def _enqueue(self, job: Job, settings: orm.Dict) -> None:
@@ -235,7 +235,8 @@ class DefectsWorkChain(WorkChain):
         jobs = [node for node in chain.called if isinstance(node, orm.CalcJobNode)]
         state = chain.exception or chain.exit_message or chain.process_status or str(chain.process_state)
         last = {"job": max(jobs, key=lambda node: node.pk).uuid} if jobs else {}
-        return {"type": "JobFailed", "message": f"[{chain.exit_status}] {state}", **last}
+        status = f"[{chain.exit_status}] " if chain.exit_status is not None else ""
+        return {"type": "JobFailed", "message": f"{status}{state}", **last}
 
     def _missing(self) -> list[str]:
         """Return a line for each property without a result."""
@@ -256,6 +257,12 @@ class DefectsWorkChain(WorkChain):
             for flag in record["flags"]
             if flag["unusable"]
         ]
+
+
+def _few(lines: list[str], limit: int = 6) -> str:
+    """Return lines as one sentence; all of them are in the report of the process and in the summary."""
+    more = [f"and {len(lines) - limit} more, see the summary"] if len(lines) > limit else []
+    return "; ".join([*lines[:limit], *more])
 
 
 def _put(tree: dict[str, Any], value: Any, job: Job) -> None:
