@@ -74,7 +74,11 @@ def test_the_worker_is_registered_once_and_replaced_when_its_environment_changes
     assert orm.load_code(f"{second.label}@cluster").pk == second.pk
 
 
-def test_the_worker_says_which_contract_it_speaks_when_it_is_run(localhost, worker_code, tmp_path):
+def test_the_worker_says_which_contract_it_speaks_when_it_is_run(localhost, worker_code, tmp_path, monkeypatch):
+    """Also where the daemon hands on a PYTHONPATH with other packages: the environment is the worker's own."""
+    (tmp_path / "daemon").mkdir()
+    (tmp_path / "daemon" / "pydantic.py").write_text("raise ImportError('the package of another environment')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "daemon"))
     with localhost.get_transport() as transport:
         worker_code.base.repository.copy_tree(tmp_path)
         (tmp_path / "job.json").write_text(json.dumps({"contract": 999, "task": "evaluate", "settings": {}}))
@@ -99,7 +103,7 @@ def test_a_further_environment_serves_the_potentials_it_names(clean_profile, wor
     computer = register_computer(config)
     main, extra = register_workers(computer, config)
     assert extra.label == f"{main.label}-other"
-    assert extra.prepend_text.startswith("source /opt/sevennet/bin/activate")
+    assert "source /opt/sevennet/bin/activate" in extra.prepend_text.splitlines()
     assert find_worker(computer).pk == main.pk
     assert {find_worker(computer, name).pk for name in ("sevennet", "chgnet")} == {extra.pk}
     assert find_worker(computer, "emt").pk == main.pk

@@ -12,12 +12,22 @@ from aiida.common.exceptions import NotExistent
 
 from aiida_mlip import __version__
 from aiida_mlip.computers.config import ComputerConfig, ExtraWorker, InstalledCode, Worker
-from aiida_mlip.computers.defaults import WORKER_EXTRA, WORKER_PREFIX, job_defaults, registered_workers, worker_extra
+from aiida_mlip.computers.defaults import (
+    LOCAL,
+    WORKER_EXTRA,
+    WORKER_PREFIX,
+    job_defaults,
+    registered_workers,
+    worker_extra,
+)
 from aiida_mlip.worker.bundle import WORKER_FILE, build_worker
 
 
-def worker_prepend_text(worker: Worker, threads: int) -> str:
+def worker_prepend_text(worker: Worker, threads: int, *, local: bool = False) -> str:
     """Return the shell lines before the worker: its Python environment and its number of threads.
+
+    :param local: whether jobs inherit the variables of AiiDA's daemon, whose PYTHONPATH would put the packages of its
+        own environment before those of the worker's.
 
     Idle OpenMP threads sleep instead of spinning: on shared cores spinning costs more than it saves.
     """
@@ -27,7 +37,7 @@ def worker_prepend_text(worker: Worker, threads: int) -> str:
         **worker.environment,
     }
     exports = [f'export {name}="{value}"' for name, value in variables.items()]
-    return "\n".join([worker.activate.strip(), *exports])
+    return "\n".join([*(["unset PYTHONPATH"] if local else []), worker.activate.strip(), *exports])
 
 
 def register_workers(computer: orm.Computer, config: ComputerConfig, *, keep: bool = False) -> list[orm.PortableCode]:
@@ -63,7 +73,8 @@ def register_worker(
     :param zipapp: a worker that was built already; None builds one from the installed package.
     :param name: of a further environment; empty for the main one.
     """
-    prepend_text = worker_prepend_text(worker, worker.threads or job_defaults(computer).cpus)
+    threads = worker.threads or job_defaults(computer).cpus
+    prepend_text = worker_prepend_text(worker, threads, local=computer.transport_type == LOCAL)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / WORKER_FILE
         if zipapp is None:
