@@ -73,7 +73,7 @@ def test_perfect_crystal_has_no_dislocation(cylinder: Cylinder) -> None:
 
 
 def test_a_core_outside_the_region_is_not_found(cylinder: Cylinder) -> None:
-    away = cylinder.with_core(cylinder.middle + [14.0, 2.0])
+    away = cylinder.with_core(cylinder.middle + np.array([14.0, 2.0]))
     assert label(cylinder, away).kind == "none"
 
 
@@ -160,7 +160,7 @@ def test_label_does_not_see_whole_periods_nor_longer_cells(cylinder: Cylinder) -
 
 def test_fit_finds_a_centre_that_is_no_special_point(cylinder: Cylinder, columns: Columns) -> None:
     """Displacements of isotropic elasticity written out by hand."""
-    centre = cylinder.start + [0.83, -0.21]
+    centre = cylinder.start + np.array([0.83, -0.21])
     offset = columns.xy - centre
     shifts = np.arctan2(offset[:, 1], offset[:, 0]) / (2 * np.pi) + 0.137
     np.testing.assert_allclose(fit_centre(shifts, columns, 1, cylinder.start), centre, atol=1e-5)
@@ -177,7 +177,8 @@ def test_circuit_around_a_screw(cylinder: Cylinder, radius: float, noise: float)
 
 def test_circuit_that_leaves_the_core_out_closes(cylinder: Cylinder) -> None:
     atoms = shaken(cylinder.with_core(cylinder.start), 0.05)
-    for centre in (cylinder.start + [9.0, 0.0], cylinder.start + [-3.0, 10.0]):
+    for away in ((9.0, 0.0), (-3.0, 10.0)):
+        centre = cylinder.start + np.array(away)
         np.testing.assert_allclose(burgers_vector(atoms, lattice_along_111(), centre, 6.0), 0.0, atol=1e-9)
     perfect = burgers_vector(shaken(cylinder.bulk, 0.1), lattice_along_111(), cylinder.start, 9.0)
     np.testing.assert_allclose(perfect, 0.0, atol=1e-9)

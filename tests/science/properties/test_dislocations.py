@@ -108,7 +108,7 @@ def test_a_smaller_cylinder_seeds_a_larger_one() -> None:
 
 
 def test_window_and_energies() -> None:
-    """By hand: weights at some distances; a perfect crystal has no energy; total and inner agree for a whole cylinder."""
+    """Weights by hand; a perfect crystal has no energy; total and inner agree where the window holds everything."""
     np.testing.assert_allclose(window([0.0, 10.0, 13.0, 16.0, 20.0], 10.0, 16.0), [1, 1, 0.5, 0, 0], atol=1e-12)
     cylinder = screw_cylinder("W", A, STIFFNESS, radius=9.0, fix_width=12.0, length=2)
     crystal = cylinder.bulk.copy()

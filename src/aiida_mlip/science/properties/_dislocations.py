@@ -267,8 +267,9 @@ def core_energy(
 ) -> CoreEnergy:
     """Return the energy of the relaxed dislocation ``atoms``, which has a calculator.
 
-    The inner energy weights the energies of the atoms: by 1 within ``radius`` of the core, falling to 0 in the middle
-    of the fixed ring, so that no atom near the free surface counts. The region moves with the core.
+    The inner energy weights the energies of the atoms: by 1 within half of ``radius`` of the core, falling to 0 in the
+    middle of the fixed ring, so that no atom near the free surface counts. A wide slope is needed: with a sharp edge
+    the sum depends on which columns of atoms it cuts. The region moves with the core.
 
     :param centre: of the core, in the plane [Å].
     :param bulk_energy: of the perfect crystal [eV/atom].
@@ -278,6 +279,6 @@ def core_energy(
     if "energies" not in atoms.calc.results:
         return CoreEnergy(total, None)
     distance = np.linalg.norm(cylinder.bulk.positions[:, :2] - np.asarray(centre, dtype=float), axis=1)
-    weights = window(distance, radius, radius + fix_width / 2)
+    weights = window(distance, radius / 2, radius + fix_width / 2)
     energies = np.asarray(atoms.calc.results["energies"], dtype=float) - bulk_energy
     return CoreEnergy(total, float(weights @ energies) / periods)

@@ -19,6 +19,7 @@ from ase.mep import NEB
 from ase.mep.neb import NEBOptimizer
 from ase.optimize.precon import Exp
 from numpy.typing import NDArray
+from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
 from aiida_mlip.science.properties._base import Meter, Report
 
@@ -118,6 +119,19 @@ def path_length(images: Sequence[Atoms]) -> Array:
     steps = [np.linalg.norm(after.positions - before.positions) for before, after in pairwise(images)]
     distance = np.concatenate([[0.0], np.cumsum(steps)])
     return np.asarray(distance / distance[-1])
+
+
+def energy_along(images: Sequence[Atoms]) -> CubicHermiteSpline:
+    """Return the total energy [eV] as a function of the path length (0 to 1), from energies and forces of the images.
+
+    The slopes are those of the work of all forces, also of those on fixed atoms, whose positions change along the path.
+    """
+    length = path_length(images)
+    positions = np.array([image.positions.ravel() for image in images])
+    tangents = CubicSpline(length, positions)(length, 1)
+    forces = np.array([image.get_forces(apply_constraint=False).ravel() for image in images])
+    energies = [float(image.get_potential_energy(force_consistent=True)) for image in images]
+    return CubicHermiteSpline(length, energies, -(forces * tangents).sum(axis=1))
 
 
 def _made(preconditioner: Exp, image: Atoms) -> Exp:

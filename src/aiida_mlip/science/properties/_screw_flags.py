@@ -65,6 +65,14 @@ def _easy_flags(core: CoreInCylinder, where: str) -> list[Flag]:
     return []
 
 
+def method_flags(*, atomic_energies: bool) -> list[Flag]:
+    """Return a flag where the potential has no energies of atoms."""
+    if atomic_energies:
+        return []
+    message = "the potential has no energies of atoms: total energies are used, with the drift of the free surface"
+    return [Flag(name="no_atomic_energies", message=message)]
+
+
 def order_flags(cores: Sequence[CoreInCylinder], hard_collapses: bool | None) -> list[Flag]:
     """Return the flags of the energies of other cores against the easy one, and of a hard core that is let go."""
     flags = []
@@ -111,8 +119,8 @@ def glide_flags(path: GlidePath) -> list[Flag]:
         flags.append(Flag(name="unequal_ends", message=message))
     energy = np.array(path.energy)
     middle = len(energy) // 2
-    if energy.max() > energy[middle] + HUMP:
-        message = f"{energy[middle]:.4f} eV per b half way, up to {energy.max():.4f} before: a camel hump"
+    if path.barrier > energy[middle] + HUMP:
+        message = f"{energy[middle]:.4f} eV per b half way, up to {path.barrier:.4f} before: a camel hump"
         flags.append(
             Flag(name="midpoint_no_maximum", message=f"{message}; the path has a minimum or another core there")
         )

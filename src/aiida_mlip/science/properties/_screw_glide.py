@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
+from scipy.interpolate import PchipInterpolator
 
 from aiida_mlip.science.models import StrictModel
-from aiida_mlip.science.properties._dislocations import Exchange, core_energy, exchange_of
-from aiida_mlip.science.properties._paths import path_length, relax_band, straight_line
+from aiida_mlip.science.properties._dislocations import Array, Exchange, core_energy, exchange_of
+from aiida_mlip.science.properties._paths import energy_along, path_length, relax_band, straight_line
 from aiida_mlip.science.properties._precon import Watch
 from aiida_mlip.science.properties._screw_cores import RelaxedCore, Setting, Symmetrised, relax_core
 from aiida_mlip.science.properties._screw_result import GlidePath
@@ -92,7 +93,9 @@ def glide(
     values = _values(images, setting)
     mismatch = _end_mismatch(first, last, setting, calculator)
     half = path_length(images)
+    barrier, barrier_at = _highest(images, values[2] - values[3], setting.periods)
     if symmetric:
+        barrier_at /= 2
         length = np.concatenate([half / 2, 1 - half[-2::-1] / 2])
         position, offset, best, total = (
             np.concatenate([column, mirrored])
@@ -110,6 +113,8 @@ def glide(
         offset=tuple(offset.tolist()),
         energy=tuple((best - best[0]).tolist()),
         by_total_energy=tuple((total - total[0]).tolist()),
+        barrier=barrier,
+        barrier_at=barrier_at,
         symmetric=symmetric,
         end_mismatch=mismatch,
         perpendicular=found.perpendicular,
@@ -119,11 +124,20 @@ def glide(
     return KeptPath(path=path, positions=[image.positions.tolist() for image in images])
 
 
+def _highest(images: Sequence[Atoms], inner_less_total: Array, periods: float) -> tuple[float, float]:
+    """Return the highest energy above the first image [eV per b] between the images as well, and where on the path."""
+    fine = np.linspace(0.0, 1.0, 1001)
+    total = energy_along(images)(fine) / periods
+    curve = total - total[0] + PchipInterpolator(path_length(images), inner_less_total - inner_less_total[0])(fine)
+    highest = int(np.argmax(curve))
+    return float(curve[highest]), float(fine[highest])
+
+
 def _mirror(image: Atoms, exchange: Exchange, setting: Setting) -> Atoms:
     return exchange.image(setting.cylinder, image, continuous_with=image)
 
 
-def _values(images: Sequence[Atoms], setting: Setting) -> np.ndarray:
+def _values(images: Sequence[Atoms], setting: Setting) -> Array:
     """Return position along the glide [in glide distances], offset across [Å], and two energies [eV per b], (4, k)."""
     cylinder, rows = setting.cylinder, []
     distance = float(np.linalg.norm(cylinder.glide))
@@ -142,7 +156,7 @@ def _values(images: Sequence[Atoms], setting: Setting) -> np.ndarray:
         )
         along = (centre - cylinder.start) / distance
         rows.append((along[0], along[1] * distance, energy.best, energy.total))
-    return np.array(rows).T
+    return np.asarray(np.array(rows).T)
 
 
 def _end_mismatch(first: Atoms, last: Atoms, setting: Setting, calculator: BaseCalculator) -> float:

@@ -46,6 +46,10 @@ class GlidePath(StrictModel):
     )
     energy: tuple[float, ...] = Field(description="less that of the easy core [eV per b]")
     by_total_energy: tuple[float, ...] = Field(description="the same from total energies [eV per b]")
+    barrier: float = Field(
+        description="highest energy, between images as well, from their energies and forces [eV per b]"
+    )
+    barrier_at: float = Field(description="where on the path, from 0 to 1")
     symmetric: bool = Field(description="whether half of it was computed, and the rest follows by the two-fold axis")
     end_mismatch: float = Field(description="difference of the total energies of the two ends [eV per b]")
     perpendicular: float = Field(description="largest force on an atom perpendicular to the path [eV/Å]")
@@ -63,7 +67,7 @@ class ScrewResult(PropertyResult):
     hard_collapses: bool | None = Field(
         description="whether the hard core leaves for another one when it is let go and pushed; None: not tried"
     )
-    glide_barrier: float | None = Field(description="highest image of the path [eV per b]; None where not computed")
+    glide_barrier: float | None = Field(description="highest energy of the path [eV per b]; None where not computed")
     polarity: float | None = Field(description="of the easy core: 0 symmetric, 1 shifted by b/6")
     atomic_energies: bool = Field(description="whether the energies of atoms were used; else total energies")
     cores: tuple[CoreInCylinder, ...] = Field(description="ascending radius")

@@ -21,7 +21,7 @@ from aiida_mlip.science.properties._cores import columns_of
 from aiida_mlip.science.properties._dislocations import TWOFOLD, Array, Cylinder, build_cylinder, transplanted
 from aiida_mlip.science.properties._precon import CollapsedCoreError, Watch
 from aiida_mlip.science.properties._screw_cores import RelaxedCore, Setting, relax_core
-from aiida_mlip.science.properties._screw_flags import core_flags, glide_flags, order_flags, radius_flags
+from aiida_mlip.science.properties._screw_flags import core_flags, glide_flags, method_flags, order_flags, radius_flags
 from aiida_mlip.science.properties._screw_glide import GlideSettings, KeptPath, glide, relax_midpoint
 from aiida_mlip.science.properties._screw_result import CoreInCylinder, RequestedCore, ScrewResult
 from aiida_mlip.science.properties._stiffness import CubicStiffness, DislocationCrystal, crystal_for_dislocations
@@ -308,19 +308,21 @@ def _outcome(
     cores = [core for core, _ in found]
     last = {core.requested: core for core in cores}
     path = kept.path if kept else None
+    atomic_energies = "energies" in work.calculator.implemented_properties
     result = ScrewResult(
         lattice_constant=work.crystal.a,
         elastic_constants=work.crystal.stiffness,
         hard_minus_easy=last["hard"].energy if "hard" in last else None,
         split_minus_easy=last["split"].energy if "split" in last else None,
         hard_collapses=collapses,
-        glide_barrier=max(path.energy) if path else None,
+        glide_barrier=path.barrier if path else None,
         polarity=last["easy"].after.polarity,
-        atomic_energies="energies" in work.calculator.implemented_properties,
+        atomic_energies=atomic_energies,
         cores=tuple(cores),
         glide=path,
         flags=(
             *flags,
+            *method_flags(atomic_energies=atomic_energies),
             *core_flags(cores),
             *order_flags(cores, collapses),
             *radius_flags(cores),
