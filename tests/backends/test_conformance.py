@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,23 @@ def test_frames_are_evaluated_one_after_the_other(found: dict) -> None:
     expected = [system["energy"] for system in found["ours64"].values()]
     assert found["batch"]["energies"] == pytest.approx(expected, abs=1e-9)
     assert found["batch"]["stress_missing"] == [False, True, True]
+
+
+def test_sevennet_beside_the_e3nn_of_mace_is_refused_with_the_remedy(
+    other_python: Path, weights, worker_zipapp
+) -> None:
+    """As where both were installed in one environment."""
+    theirs = metadata.distribution("e3nn").locate_file("")
+    program = (
+        f"import sys; sys.path[:0] = [{str(worker_zipapp)!r}, {str(theirs)!r}]\n"
+        "from pathlib import Path\n"
+        "from aiida_mlip.schema.errors import TaskError\n"
+        "from aiida_mlip.worker.backends import load_potential\n"
+        "try:\n"
+        f"    load_potential(Path({str(weights('sevennet-0'))!r}), None)\n"
+        "except TaskError as error:\n"
+        "    print(error.kind, error.message, error.remedy)\n"
+    )
+    done = subprocess.run([str(other_python), "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("backend_import The package sevenn does not work in this environment: The e3nn")
+    assert "an environment of its own" in done.stdout

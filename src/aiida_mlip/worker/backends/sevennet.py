@@ -130,17 +130,33 @@ class SevenNetBackend(Backend):
         require_device(device)
         found = self.inspect(path)
         described = with_head(info or found, head)
-        from sevenn.calculator import SevenNetCalculator as Original
-
+        original_class = _original_class()
         modality = described.head if found.heads != (DEFAULT_HEAD,) else None
 
         def make() -> SevenNetCalculator:
             with silent():
-                original = Original(str(path), device=device, modal=modality)
+                original = original_class(str(path), device=device, modal=modality)
             return SevenNetCalculator(original, dtype)
 
         backend_version = f"{PACKAGE} {metadata.version(PACKAGE)}"
         return CalculatorPotential(described.model_copy(update={"backend_version": backend_version}), make)
+
+
+def _original_class() -> Any:
+    """Import the package's own calculator.
+
+    :raises ImportError: where the package is not there.
+    :raises TaskError: of kind ``backend_import`` where it is there beside packages that it refuses.
+    """
+    try:
+        from sevenn.calculator import SevenNetCalculator as Original
+    except ValueError as error:  # the package compares the version of e3nn
+        raise TaskError(
+            ErrorKind.BACKEND_IMPORT,
+            f"The package {PACKAGE} does not work in this environment: {error}.",
+            "It needs another e3nn than mace-torch: give it an environment of its own (`aiida-mlip setup`, workers).",
+        ) from error
+    return Original
 
 
 WEIGHTS = ("weight", "bias", "coeffs")
