@@ -115,3 +115,15 @@ def test_what_does_not_fit_into_the_page_is_left_out_and_named(kept, monkeypatch
     monkeypatch.setattr(structures, "VIEW_BUDGET", 100)
     assert list(views([kept])) == []
     assert [(name, address) for _, name, address in files([kept])] == [("W-fs-path.xyz.gz", None)]
+
+
+def test_one_looks_along_a_dislocation_and_its_surface_takes_no_colour():
+    atoms = bulk("W", "bcc", a=3.0, cubic=True) * (1, 9, 9)
+    atoms.pbc = (True, False, False)
+    atoms.center(vacuum=5.0, axis=(1, 2))
+    shown = view(atoms)
+    assert shown.along == 0
+    assert shown.corners is None
+    assert shown.disturbance.max() > 1.0
+    assert shown.largest == pytest.approx(0.0, abs=1e-9)
+    assert view(bulk("W", "bcc", a=3.0, cubic=True)).along is None

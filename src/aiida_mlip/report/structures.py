@@ -46,6 +46,9 @@ FILE_BUDGET = 2_500_000
 EDGE = 0.02
 """Part of the cell by which its border is moved, so that noise does not part atoms that lie on it."""
 
+INNER = 0.6
+"""Part of the radius around a dislocation in which the surface is not felt."""
+
 SHORTEST = 7.0
 """Length [Å] that a periodic cell is repeated to, so that a cell of one atom looks like a crystal."""
 
@@ -77,6 +80,8 @@ class View:
     :param disturbance: of each atom, see :func:`disturbance`, shape (n,).
     :param corners: cell vectors [Å], shape (3, 3); None where the cell is not shown.
     :param number: atoms of the whole structure.
+    :param largest: disturbance that has the last colour; that of a free surface around a dislocation does not count.
+    :param along: index of the axis of a structure that is periodic in one direction only, to look along; else None.
     """
 
     title: str
@@ -84,6 +89,8 @@ class View:
     disturbance: Array
     corners: Array | None
     number: int
+    largest: float
+    along: int | None
 
     def as_json(self) -> Mapping[str, Any]:
         """Return short names and whole numbers: hundredths of an ångström, and of the disturbance."""
@@ -93,6 +100,8 @@ class View:
             "p": np.rint(100 * self.positions).astype(int).ravel().tolist(),
             "v": np.rint(100 * self.disturbance).astype(int).tolist(),
             "c": None if self.corners is None else np.rint(100 * self.corners).astype(int).ravel().tolist(),
+            "x": round(100 * self.largest),
+            "a": self.along,
         }
 
 
@@ -144,9 +153,21 @@ def view(atoms: Atoms, fallback: str = "") -> View:
     values = disturbance(shown)
     near = neighbourhood(shown, values)
     positions = _centred(shown, values)[near]
-    whole = len(near) == len(shown) and bool(shown.cell.volume)
-    corners = np.asarray(shown.cell.array, dtype=float) if whole else None
-    return View(title, positions if whole else positions - positions.mean(axis=0), values[near], corners, len(atoms))
+    rod = int(shown.pbc.sum()) == 1
+    whole = len(near) == len(shown) and bool(shown.cell.volume) and not rod
+    if not whole:
+        positions = positions - positions.mean(axis=0)
+    distance = np.linalg.norm(positions[:, ~shown.pbc], axis=1) if rod else np.zeros(len(positions))
+    inner = distance <= INNER * distance.max()
+    return View(
+        title=title,
+        positions=positions,
+        disturbance=values[near],
+        corners=np.asarray(shown.cell.array, dtype=float) if whole else None,
+        number=len(atoms),
+        largest=float(values[near][inner].max()),
+        along=int(np.flatnonzero(shown.pbc)[0]) if rod else None,
+    )
 
 
 def _centred(atoms: Atoms, values: Array) -> Array:

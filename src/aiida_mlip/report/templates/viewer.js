@@ -30,10 +30,14 @@
     var cx = Math.cos(x), sx = Math.sin(x), cy = Math.cos(y), sy = Math.sin(y);
     return times([1, 0, 0, 0, cx, -sx, 0, sx, cx], [cy, 0, sy, 0, 1, 0, -sy, 0, cy]);
   }
+  function start(axis) {
+    return axis === null ? turn(-1.25, 0.35) : [[0, 1, 0, 0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0, 0, 1, 0],
+      [1, 0, 0, 0, 1, 0, 0, 0, 1]][axis];
+  }
   function Viewer(box) {
     var canvas = box.querySelector("canvas"), which = box.querySelector("select"), facts = box.querySelector("p");
     var least = box.querySelector("input"), ink = canvas.getContext("2d");
-    var rotation = turn(-1.25, 0.35), zoom = 1, now = null;
+    var rotation = start(null), zoom = 1, now = null;
     sets.forEach(function (set, i) {
       var group = document.createElement("optgroup");
       group.label = [set.e, set.m, set.k].filter(Boolean).join(" · ");
@@ -46,12 +50,13 @@
     });
     function choose() {
       var at = which.value.split(","), set = sets[at[0]], one = set.s[at[1]], n = one.v.length, far = 0;
-      var top = Math.max.apply(null, one.v.concat([20]));
+      var top = Math.max(one.x, 10);
+      if (!now || now.one.a !== one.a) rotation = start(one.a);
       for (var k = 0; k < 3 * n; k += 3) far = Math.max(far, Math.hypot(one.p[k], one.p[k + 1], one.p[k + 2]));
       now = { one: one, n: n, far: Math.max(far, 300), top: top };
       facts.textContent = [set.e, set.m, set.k].filter(Boolean).join(" · ") + ": " + one.t + ", " + one.n + " atoms" +
         (n < one.n ? ", the " + n + " around the middle or the defect shown" : n > one.n ? ", repeated" : "") +
-        "; largest disturbance " + (Math.max.apply(null, one.v) / 100).toFixed(2);
+        "; largest disturbance " + (one.x / 100).toFixed(2);
       draw();
     }
     function project(x, y, z) {
@@ -104,7 +109,7 @@
     canvas.addEventListener("wheel", function (event) {
       event.preventDefault(); zoom = Math.min(8, Math.max(0.4, zoom * Math.exp(-event.deltaY * 0.0012))); draw();
     }, { passive: false });
-    canvas.addEventListener("dblclick", function () { rotation = turn(-1.25, 0.35); zoom = 1; draw(); });
+    canvas.addEventListener("dblclick", function () { rotation = start(now.one.a); zoom = 1; draw(); });
     which.addEventListener("change", choose);
     least.addEventListener("input", draw);
     window.addEventListener("resize", draw);
