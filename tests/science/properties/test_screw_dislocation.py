@@ -145,7 +145,6 @@ def test_half_of_the_path_is_the_whole_path(tantalum: tuple[ScrewResult, Propert
     assert whole.glide_barrier == pytest.approx(half.glide_barrier, abs=2.5e-3)
 
 
-@pytest.mark.slow
 def test_barrier_against_a_plain_band() -> None:
     """matscipy's glide configurations, ASE's plain band with FIRE, windowed energies written out by hand."""
     images_count = 9

@@ -103,6 +103,7 @@ class Property(Generic[InputsT, ResultT]):
     :param run: computes the property with an ASE calculator.
     :param conformance: inputs of a case that an analytic potential (EMT, or Finnis-Sinclair for a bcc metal) does in
         a few seconds.
+    :param expensive: whether it takes so many force calls of so many atoms that nobody should ask for it by accident.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Property(Generic[InputsT, ResultT]):
     result: type[ResultT]
     run: _Run
     conformance: Mapping[str, Any] = field(default_factory=dict)
+    expensive: bool = False
 
 
 class PropertyFailure(StrictModel):

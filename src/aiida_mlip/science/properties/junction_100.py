@@ -332,4 +332,5 @@ PROPERTY = Property(
     result=JunctionResult,
     run=run,
     conformance={"element": "Ta", "radius": 7.0, "fix_width": 6.0, "images": 5},
+    expensive=True,
 )
