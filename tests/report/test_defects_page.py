@@ -222,6 +222,7 @@ def test_what_is_finished_of_a_running_evaluation_is_shown(aiida_profile, graphs
     measured = Subject(chain).measured
     assert set(measured.cases) == {("mine", "W"), ("mine", "Mo")}
     assert {row.key for row in measured.rows} >= {"C11", "lattice_constant", "vacancy_formation"}
+    assert {row.record for row in measured.rows} == {"eos", "elastic", "vacancy"}
     assert BROKEN not in render(chain)
 
 

@@ -36,11 +36,11 @@ def measured(subject: Subject) -> Measured | None:
         found = {BEFORE: found.get(BASELINE, {}), AFTER: found.get(best or "", {})}
         parents = {AFTER: BEFORE} if all(found.values()) else {}
     found = {name: content for name, content in found.items() if content}
-    return from_records(found, references(_elements(found)), parents) if found else None
+    return from_records(found, references(_elements(found.items())), parents) if found else None
 
 
-def _elements(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    parts = [content.get(part, {}).values() for content in found.values() for part in ("properties", "failed")]
+def _elements(found: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    parts = [content.get(part, {}).values() for _, content in found for part in ("properties", "failed")]
     return [element_of(record) for records in parts for record in records]
 
 
@@ -53,24 +53,23 @@ def _defects(subject: Subject) -> Measured | None:
         for link in subject.node.base.links.get_incoming(link_type=_INPUTS).all()
         if link.link_label.startswith("potentials__")
     }
-    found = _so_far(subject.steps.values(), {node.pk: name for name, node in nodes.items()})
+    found = list(_so_far(subject.steps.values(), {node.pk: name for name, node in nodes.items()}))
     if not found:
         return None
-    return from_records(found, references(_elements(found)), parents({name: node.uuid for name, node in nodes.items()}))
+    known = references(_elements(found))
+    return from_records(found, known, parents({name: node.uuid for name, node in nodes.items()}))
 
 
-def _so_far(steps: Iterable[orm.ProcessNode], names: Mapping[int, str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return potential -> results of its jobs that have ended, for a process that has no summary."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+def _so_far(
+    steps: Iterable[orm.ProcessNode], names: Mapping[int, str]
+) -> Iterator[tuple[str, Mapping[str, Mapping[str, Any]]]]:
+    """Yield potential and results of the jobs that have ended, for a process that has no summary."""
     for step in steps:
         links = step.base.links.get_incoming(link_type=_INPUTS).all()
         name = next((names[link.node.pk] for link in links if link.node.pk in names), None)
-        for part in ("properties", "failed"):
-            of_step: Mapping[str, Any] = results(step).get(part, {}) if name is not None else {}
-            for key, record in of_step.items():
-                of_potential = found.setdefault(name or "", {"properties": {}, "failed": {}})
-                of_potential[part][f"{key}_{element_of(record)}" if key in of_potential[part] else key] = record
-    return found
+        content = results(step)
+        if name is not None and content:
+            yield name, content
 
 
 @cache

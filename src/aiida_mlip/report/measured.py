@@ -294,26 +294,25 @@ def from_summary(summary: Mapping[str, Any], parents: Mapping[str, str] | None =
 
 
 def from_records(
-    found: Mapping[str, Mapping[str, Any]],
+    found: Mapping[str, Mapping[str, Any]] | Iterable[tuple[str, Mapping[str, Any]]],
     references: Mapping[str, Mapping[str, Any]],
     parents: Mapping[str, str] | None = None,
 ) -> Measured:
     """Return what jobs of ``mlip.property`` found; an element is that of the inputs of each record.
 
-    :param found: name of the potential -> ``properties`` and ``failed`` of its results.
+    :param found: name of the potential and ``properties`` and ``failed`` of its results, one pair for each job.
     """
-    cases: dict[tuple[str, str], Case] = {}
-    for name, content in found.items():
-        kinds: dict[str, tuple[dict[str, Record], dict[str, Mapping[str, str]]]] = {}
+    kinds: dict[tuple[str, str], tuple[dict[str, Record], dict[str, Mapping[str, str]]]] = {}
+    pairs = list(found.items() if isinstance(found, Mapping) else found)
+    for name, content in pairs:
         for key, record in content.get("properties", {}).items():
-            kinds.setdefault(element_of(record), ({}, {}))[0][key] = record
+            kinds.setdefault((name, element_of(record)), ({}, {}))[0][key] = record
         for key, record in content.get("failed", {}).items():
-            kinds.setdefault(element_of(record), ({}, {}))[1][key] = record.get("error") or record
-        cases |= {(name, element): Case(name, element, *parts) for element, parts in kinds.items()}
+            kinds.setdefault((name, element_of(record)), ({}, {}))[1][key] = record.get("error") or record
     return Measured(
-        potentials={name: {} for name in found},
-        elements=tuple(dict.fromkeys(element for _, element in cases)),
-        cases=cases,
+        potentials={name: {} for name, _ in pairs},
+        elements=tuple(dict.fromkeys(element for _, element in kinds)),
+        cases={case: Case(*case, *parts) for case, parts in kinds.items()},
         references=references,
         parents=parents or {},
     )

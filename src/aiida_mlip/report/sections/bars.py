@@ -14,7 +14,12 @@ def collect(subject: Subject) -> Content:
     groups = list(bars.grouped(measured)) if measured is not None else []
     if measured is None or not groups:
         return {}
-    return {"groups": groups, "key": _evaluation.key(measured), "single": len(measured.elements) == 1}
+    return {
+        "groups": groups,
+        "key": _evaluation.key(measured),
+        "single": len(measured.elements) == 1,
+        "hatched": any(flag["unusable"] for flag in _evaluation.flags(measured)),
+    }
 
 
 SECTION = Section("Beside the reference", collect)
