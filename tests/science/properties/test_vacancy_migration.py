@@ -100,7 +100,7 @@ def test_needs_few_calls_where_the_midpoint_is_the_saddle() -> None:
         assert record.result is not None
         calls[neb] = record.force_calls
         assert record.result["barrier"] == pytest.approx(1.3134, abs=1e-3)
-        assert record.result["connected"] == (True if neb == "if_needed" else None)
+        assert record.result["line_below"] == (True if neb == "if_needed" else None)
     assert calls["never"] < calls["if_needed"] < calls["always"] < 80
 
 

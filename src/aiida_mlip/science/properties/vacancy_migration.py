@@ -17,8 +17,8 @@ from aiida_mlip.science.properties._bulk import CrystalInputs
 from aiida_mlip.science.properties._curvature import softest_mode
 from aiida_mlip.science.properties._hop import nearest_hop
 from aiida_mlip.science.properties._hop_path import Limits, Path, Setting, State, band_path, direct_path
+from aiida_mlip.science.properties._neb import interpolate
 from aiida_mlip.science.properties._point_defects import DefectResult, formation_energy, host, shaken
-from aiida_mlip.science.properties._relax import relax
 
 MAX_END_DIFFERENCE = 1e-3
 """Difference of the energies before and after the hop [eV] that is flagged; symmetry makes it zero."""
@@ -29,15 +29,6 @@ HUMP = 2e-3
 MAX_PERPENDICULAR = 0.05
 """Force perpendicular to the path on an atom [eV/Å] that is flagged."""
 
-ARRIVED = 0.3
-"""Distance from the vacancy's relaxed positions [Å] within which a relaxation downhill has found it again."""
-
-ARRIVED_ENERGY = 0.15
-"""Energy above the vacancy [eV] that goes with it."""
-
-PUSH = 0.5
-"""Length of the displacement off the midpoint before a relaxation downhill [Å]."""
-
 
 class VacancyMigrationInputs(CrystalInputs):
     """Inputs of ``vacancy_migration``."""
@@ -45,7 +36,7 @@ class VacancyMigrationInputs(CrystalInputs):
     size: int = Field(default=4, ge=2, description="cubic cells along each edge")
     neb: Literal["never", "if_needed", "always"] = Field(
         default="if_needed",
-        description="whether a band is computed; if_needed: where the midpoint is not the only saddle of the hop",
+        description="whether a band is computed; if_needed: unless the midpoint is a saddle, and the line to it lower",
     )
     images: int = Field(
         default=3, ge=1, description="inner images of the band between vacancy and midpoint; symmetry gives the rest"
@@ -76,8 +67,9 @@ class VacancyMigrationResult(DefectResult):
     curvature: float = Field(description="of the energy along the softest mode of the midpoint [eV/Å^2]")
     curvature_along_hop: float = Field(description="the same along the line from the beginning to the end [eV/Å^2]")
     midpoint: Literal["saddle", "minimum"] = Field(description="what the midpoint is along the hop")
-    connected: bool | None = Field(
-        description="whether a relaxation from the midpoint ends in the vacancy; None: not tried"
+    line_below: bool | None = Field(
+        description="whether the straight line to the midpoint stays below it, so that no saddle is higher; "
+        "None: not looked at"
     )
     humps: int = Field(description="maxima of the path")
     end_difference: float = Field(description="energy after the hop minus the energy before [eV]")
@@ -102,12 +94,14 @@ def run(inputs: VacancyMigrationInputs, calculator: BaseCalculator, report: Repo
     middle = _midpoint(setting, initial.atoms, inputs)
     mode = report.keep("softest mode", lambda: _mode(setting, middle.atoms, initial.atoms, final.atoms))
     saddle = mode["curvature"] < 0
-    connected = _connected(setting, middle, initial, mode) if saddle and inputs.neb == "if_needed" else None
-    if inputs.neb == "always" or (inputs.neb == "if_needed" and not connected):
+    below = None
+    if saddle and inputs.neb == "if_needed":
+        below = max(_line(setting, initial, middle, inputs.images)) < middle.energy
+    if inputs.neb == "always" or (inputs.neb == "if_needed" and not below):
         path = band_path(setting, initial, middle, inputs.images, minimum=not saddle)
     else:
         path = direct_path(initial, middle)
-    result = _assemble(setting, (initial, middle, final), path, mode, connected)
+    result = _assemble(setting, (initial, middle, final), path, mode, below)
     result = result.model_copy(update={"flags": tuple(_flags(result))})
     return Outcome(result, _quantities(result), _structures(initial, middle, path), (_series(result),))
 
@@ -125,35 +119,21 @@ def _mode(setting: Setting, middle: Atoms, initial: Atoms, final: Atoms) -> dict
     atoms.calc = setting.calculator
     line, _ = find_mic(final.positions - initial.positions, initial.cell, initial.pbc)
     mode = softest_mode(atoms, line, project=setting.hop.odd, report=setting.report, stage="softest mode")
-    towards = mode.vector * -np.sign(np.vdot(mode.vector, line))
-    return {"curvature": mode.curvature, "along": mode.first, "vector": towards.tolist()}
+    return {"curvature": mode.curvature, "along": mode.first}
 
 
-def _connected(setting: Setting, middle: State, initial: State, mode: dict[str, Any]) -> bool:
-    """Return whether a relaxation from the midpoint along its softest mode ends in the vacancy before the hop."""
+def _line(setting: Setting, initial: State, middle: State, inner: int) -> list[float]:
+    """Return the energies [eV] of unrelaxed points on the straight line from the vacancy to the midpoint."""
 
-    def arrived(atoms: Atoms) -> bool:
-        moved, _ = find_mic(atoms.positions - initial.atoms.positions, atoms.cell, atoms.pbc)
-        near = np.linalg.norm(moved - moved.mean(axis=0), axis=1).max() < ARRIVED
-        return bool(near and formation_energy(atoms, setting.crystal.bulk) < initial.energy + ARRIVED_ENERGY)
+    def make() -> list[float]:
+        energies = []
+        for index, image in enumerate(interpolate(initial.atoms, middle.atoms, inner)[1:-1]):
+            setting.report("line", index, inner)
+            image.calc = setting.calculator
+            energies.append(formation_energy(image, setting.crystal.bulk))
+        return energies
 
-    def make() -> bool:
-        atoms = middle.atoms.copy()
-        atoms.positions += PUSH * np.asarray(mode["vector"])
-        atoms.calc = setting.calculator
-        limits = setting.limits
-        end = relax(
-            atoms,
-            fmax=limits.fmax,
-            max_steps=limits.max_steps,
-            report=setting.report,
-            stage="downhill",
-            keep="downhill so far",
-            stop=arrived,
-        )
-        return end.stopped or arrived(atoms)
-
-    return bool(setting.report.keep("downhill", make))
+    return [float(energy) for energy in setting.report.keep("line", make)]
 
 
 def count_humps(energies: Sequence[float], height: float = HUMP) -> int:
@@ -176,7 +156,7 @@ def _assemble(
     states: tuple[State, State, State],
     path: Path,
     mode: dict[str, Any],
-    connected: bool | None,
+    below: bool | None,
 ) -> VacancyMigrationResult:
     initial, middle, final = states
     mirrored = [1 - fraction for fraction in path.fractions[-2::-1]]
@@ -190,7 +170,7 @@ def _assemble(
         "curvature": mode["curvature"],
         "curvature_along_hop": mode["along"],
         "midpoint": "saddle" if mode["curvature"] < 0 else "minimum",
-        "connected": connected,
+        "line_below": below,
         "humps": count_humps(energies),
         "end_difference": final.energy - initial.energy,
         "perpendicular_force": path.perpendicular,
@@ -217,9 +197,6 @@ def _flags(result: VacancyMigrationResult) -> list[Flag]:
         flags.append(Flag(name="midpoint_minimum", message=message, unusable=result.barrier_neb is None))
     if result.humps > 1:
         flags.append(Flag(name="several_humps", message=f"the path has {result.humps} maxima"))
-    if result.connected is False and result.barrier_neb is None:
-        message = "downhill from the midpoint lies another state than the vacancy: compute a band"
-        flags.append(Flag(name="not_connected", message=message, unusable=True))
     if abs(result.end_difference) > MAX_END_DIFFERENCE:
         message = (
             f"the energy after the hop differs from the one before by {1e3 * result.end_difference:+.1f} meV, though "
