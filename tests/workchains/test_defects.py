@@ -107,6 +107,7 @@ def test_nothing_is_computed_twice(launch) -> None:
     assert set(other.outputs.summary["cases"]["fs"]["W"]["records"]) == {"eos", "elastic", "vacancy", "larger"}
 
 
+@pytest.mark.slow
 def test_the_cache_can_be_left_out(launch, worker_code, localhost) -> None:
     launch(elements=["W"], properties={})
     metadata = {"options": job_options(localhost), "disable_cache": True}
@@ -159,6 +160,7 @@ def test_without_any_crystal_there_is_nothing_to_start_from(launch, broken_code)
     assert orm.load_node(case["jobs"]["eos"]).process_class is PropertyCalculation
 
 
+@pytest.mark.slow
 def test_a_potential_that_cannot_be_loaded_leaves_the_others_alone(launch, broken_code) -> None:
     potentials = {"fs": potential("finnis_sinclair", "Mo", "W"), "lj": potential("lj", "W")}
     node = launch(elements=["W"], potentials=potentials, codes={"lj": broken_code})
