@@ -250,3 +250,14 @@ def test_other_seeds_find_the_same_minimum() -> None:
     calculator: Calculator = FinnisSinclair()
     energies = [interstitial(calculator, element="W", kinds=["110"], seed=seed).lowest for seed in (1, 2, 3)]
     assert energies == pytest.approx([energies[0]] * 3, abs=2e-3)
+
+
+def test_two_minima_of_one_kind_are_kept_apart() -> None:
+    """Dumbbells of Finnis-Sinclair molybdenum tilt from <110> by 8 or by 14 degrees; the latter is lower."""
+    result = interstitial(FinnisSinclair(), element="Mo", kinds=["111", "110"], sizes=[4])
+    first, second = result.cells
+    assert (first.final, second.final) == ("110", "110")
+    assert second.ended_on is None
+    assert first.angle == pytest.approx(8, abs=1)
+    assert second.angle == pytest.approx(14, abs=1)
+    assert result.lowest == second.formation_energy < first.formation_energy - 0.01

@@ -45,8 +45,12 @@ PUSH = 0.3
 KNOWN_ENERGY = 0.01
 """Energy above a known minimum of the same kind [eV] at which a relaxation has fallen onto it."""
 
-KNOWN_FORCE = 0.2
+KNOWN_FORCE = 0.1
 """Largest force on an atom [eV/Å] that goes with it."""
+
+
+KNOWN_ANGLE = 3.0
+"""Angle between the axes [degrees] that goes with it."""
 
 
 class InterstitialInCell(DefectInCell):
@@ -213,17 +217,19 @@ class Search:
         return Relaxation(*kept["relaxation"]), known[0] if known else None
 
     def _on_known(self, atoms: Atoms, size: int) -> InterstitialInCell | None:
-        """Return the known minimum that ``atoms`` is about to reach: of its kind, and barely above its energy."""
+        """Return the known minimum that ``atoms`` is about to reach, or None.
+
+        It is of the same kind, its axis has the same direction, and its energy is barely lower.
+        """
         if not self.stop_at_known or largest_force(atoms) > KNOWN_FORCE:
             return None
         energy = formation_energy(atoms, self.crystal.bulk)
-        for cell in self._known:
-            above = energy - cell.formation_energy
-            if (
-                cell.size == size
-                and abs(above) < KNOWN_ENERGY
-                and identify(atoms, self.structure, size).kind == cell.final
-            ):
+        near = [c for c in self._known if c.size == size and abs(energy - c.formation_energy) < KNOWN_ENERGY]
+        if not near:
+            return None
+        found = identify(atoms, self.structure, size)
+        for cell in near:
+            if cell.final == found.kind and np.dot(cell.axis, found.axis) > np.cos(np.radians(KNOWN_ANGLE)):
                 return cell
         return None
 
