@@ -222,3 +222,13 @@ def test_labels_below_bars_take_lines_or_are_turned(labels, letters, expected):
     names, turned = ticks(rows, letters)
     assert turned == expected[1]
     assert names == ([name.replace("<br>", " ") for name in expected[0]] if turned else expected[0])
+
+
+def test_references_of_a_user_have_their_own_note_and_name(content):
+    changed = copy.deepcopy(content)
+    changed["reference"]["W"]["values"]["C11"] |= {"source": "experiment", "citation": "A. User, 2026"}
+    measured = from_summary(changed)
+    assert measured.source == "reference"
+    assert from_summary(content).source == "DFT"
+    notes = [measured.note(measured.reference(row_of(measured, key), "W")) for key in ("C11", "C12")]
+    assert {measured.citations[note - 1][:7] for note in notes} == {"A. User", "P. Grig"}

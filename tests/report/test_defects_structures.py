@@ -127,3 +127,15 @@ def test_one_looks_along_a_dislocation_and_its_surface_takes_no_colour():
     assert shown.disturbance.max() > 1.0
     assert shown.largest == pytest.approx(0.0, abs=1e-9)
     assert view(bulk("W", "bcc", a=3.0, cubic=True)).along is None
+
+
+def test_where_not_all_fit_each_property_keeps_some(kept, monkeypatch):
+    monkeypatch.setattr(structures, "VIEW_BUDGET", 16 * 2**3 * 2 * 3)
+    assert [len(shown) for _, shown in views([kept, kept])] == [3, 3]
+
+
+def test_the_largest_files_are_left_out_first(kept, monkeypatch):
+    small = Kept("fs", "W", "vacancy", DatasetData(list(kept.frames[:1]), level_of_theory="none").store())
+    sizes = [len(address) for _, _, address in files([kept, small])]
+    monkeypatch.setattr(structures, "FILE_BUDGET", sizes[0])
+    assert [address is not None for _, _, address in files([kept, small])] == [False, True]

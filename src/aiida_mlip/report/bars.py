@@ -169,6 +169,6 @@ def _add_references(chart: go.Figure, measured: Measured, element: str, rows: Se
     if x:
         line = {"color": REFERENCE, "width": 2.6}
         chart.add_scatter(
-            x=x, y=y, mode="lines", line=line, name="DFT", customdata=texts,
+            x=x, y=y, mode="lines", line=line, name=measured.source, customdata=texts,
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip

@@ -74,7 +74,7 @@ def _figure(measured: Measured, rows: list[Row]) -> Figure:
         _heading(axis, measured, (number, column), first=not number or columns[number - 1].element != column.element)
         for place, row in enumerate(rows):
             _fill(axis, measured, (number, place), column, row)
-    _legend(axis, len(rows) + 0.9, -left)
+    _legend(axis, len(rows) + 0.9, -left, measured.source)
     return figure
 
 
@@ -84,7 +84,7 @@ def _heading(axis: Any, measured: Measured, column: tuple[int, Column], *, first
         axis.text(number + 0.06, -1.75, what.element, fontsize=12, weight="bold", color=INK, va="center")
         axis.plot([number + 0.02, number + 0.02], [-2.1, len(measured.rows)], color="white", lw=3, zorder=3)
     title = measured.title(what.potential) if what.potential else ""
-    axis.text(number + 0.94, -0.95, what.potential or "DFT", ha="right", va="center", fontsize=8, color=INK)
+    axis.text(number + 0.94, -0.95, what.potential or measured.source, ha="right", va="center", fontsize=8, color=INK)
     axis.text(number + 0.94, -0.35, title, ha="right", va="center", fontsize=7, color=MUTED)
 
 
@@ -117,7 +117,7 @@ def _look(cell: Cell) -> Mapping[str, Any]:
     return {"facecolor": GRADES[cell.grade], "lw": 0} if cell.grade else {}
 
 
-def _legend(axis: Any, y: float, x: float) -> None:
+def _legend(axis: Any, y: float, x: float, source: str) -> None:
     items: list[tuple[str, Mapping[str, Any]]] = [
         (f"{SYMBOLS[name]} {name}", {"facecolor": colour, "lw": 0}) for name, colour in GRADES.items()
     ]
@@ -125,4 +125,4 @@ def _legend(axis: Any, y: float, x: float) -> None:
         axis.add_patch(Rectangle((x, y), 0.22, 0.6, **look))
         axis.text(x + 0.3, y + 0.3, text, va="center", fontsize=7.5, color=INK, family="DejaVu Sans")
         x += 1.25
-    axis.text(x + 0.1, y + 0.3, "deviation from DFT", va="center", fontsize=7.5, color=MUTED)
+    axis.text(x + 0.1, y + 0.3, f"deviation from {source}", va="center", fontsize=7.5, color=MUTED)

@@ -220,6 +220,13 @@ class Measured:
         entries = [entry for entry in (*shown, *curves) if entry is not None]
         return tuple(dict.fromkeys(str(entry["citation"]) for entry in entries))
 
+    @cached_property
+    def source(self) -> str:
+        """Return what the references are called: ``DFT`` where all are that, ``reference`` where they differ."""
+        entries = (self.reference(row, element) for element in self.elements for row in self.rows)
+        sources = {str(entry.get("source", "")) for entry in entries if entry is not None}
+        return sources.pop() if len(sources) == 1 else "reference"
+
     def note(self, known: Mapping[str, Any] | None) -> int | None:
         """Return the number of the citation of a reference."""
         return self.citations.index(known["citation"]) + 1 if known is not None else None

@@ -171,6 +171,11 @@ def coded(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
+def wrappable(name: str) -> str:
+    """Return a name that may be broken after underscores and hyphens, as HTML; the text itself is escaped."""
+    return re.sub(r"([_-])(?=\w)", r"\1<wbr>", escape(name))
+
+
 def typeset(label: str) -> str:
     """Return a label of a property with sub-scripts and italics, as HTML; the text itself is escaped."""
     text = escape(label).replace(" - ", " − ")

@@ -66,6 +66,7 @@ def environment() -> Environment:
     )
     made.filters |= {name: getattr(numbers, name) for name in FILTERS}
     made.filters["typeset"] = lambda label: Markup(numbers.typeset(label))  # noqa: S704 - escaped there
+    made.filters["wrappable"] = lambda name: Markup(numbers.wrappable(name))  # noqa: S704 - escaped there
     made.filters["coded"] = lambda text: Markup(numbers.coded(text))  # noqa: S704 - escaped there
     made.globals["quantities"] = numbers.QUANTITIES
     return made

@@ -10,9 +10,10 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import ase.io
 import numpy as np
@@ -28,19 +29,21 @@ from aiida_mlip.science.keys import CONFIG_TYPE
 
 Array = NDArray[np.float64]
 
+T = TypeVar("T")
+
 OUTPUTS = "structures__"
 """Beginning of the labels of the links to structures."""
 
 MOST_ATOMS = 400
 """Atoms of one structure in the view; of a larger one those around the defect are taken."""
 
-MOST_FRAMES = 9
-"""Structures of one property in the view; of more, evenly spaced ones are taken."""
+FRAMES = (9, 5, 3, 1)
+"""Structures of one property in the view, evenly spaced among those there are: the first number for which all fit."""
 
-VIEW_BUDGET = 60_000
+VIEW_BUDGET = 50_000
 """Atoms in all views of a page."""
 
-FILE_BUDGET = 2_500_000
+FILE_BUDGET = 1_600_000
 """Bytes of all files inside a page."""
 
 EDGE = 0.02
@@ -134,16 +137,21 @@ def _parts(label: str) -> tuple[str, str, str]:
 
 
 def views(items: Sequence[Kept]) -> Iterator[tuple[Kept, list[View]]]:
-    """Yield what is drawn of each data set, until :data:`VIEW_BUDGET` is used up."""
+    """Yield what is drawn of each data set: as many of its structures as :data:`VIEW_BUDGET` allows for all."""
+    sizes = [[min(len(atoms) * math.prod(_repeats(atoms)), MOST_ATOMS) for atoms in item.frames] for item in items]
+    most = next((most for most in FRAMES if sum(sum(_spread(size, most)) for size in sizes) <= VIEW_BUDGET), FRAMES[-1])
     left = VIEW_BUDGET
     for item in items:
-        frames = item.frames
-        step = max(1, -(-len(frames) // MOST_FRAMES))
-        chosen = [view(atoms, f"{place}") for place, atoms in enumerate(frames) if place % step == 0]
+        chosen = [view(atoms, str(place)) for place, atoms in _spread(list(enumerate(item.frames)), most)]
         left -= sum(len(shown.positions) for shown in chosen)
         if left < 0:
             return
         yield item, chosen
+
+
+def _spread(found: Sequence[T], most: int) -> Sequence[T]:
+    """Return at most ``most`` of them, evenly spaced, with the first one."""
+    return found[:: max(1, -(-len(found) // most))]
 
 
 def view(atoms: Atoms, fallback: str = "") -> View:
@@ -265,19 +273,26 @@ def neighbourhood(atoms: Atoms, values: Array) -> NDArray[np.int_]:
 
 
 def files(items: Sequence[Kept]) -> Iterator[tuple[Kept, str, str | None]]:
-    """Yield each data set with the name of its file and its content as an address, None where it is too large.
+    """Yield each data set with the name of its file and its content as an address, None where the page would get large.
 
-    The format is extended XYZ, compressed; ASE reads it as it is.
+    The format is extended XYZ, compressed; ASE reads it as it is. Of all files, the largest are left out first.
     """
-    left = FILE_BUDGET
-    for item in items:
-        buffer = io.StringIO()
-        ase.io.write(buffer, [_plain(atoms) for atoms in item.frames], format="extxyz")
-        packed = gzip.compress(buffer.getvalue().encode(), mtime=0)
+    addresses = [_address(item) for item in items]
+    taken, left = set(), FILE_BUDGET
+    for place in sorted(range(len(items)), key=lambda place: len(addresses[place])):
+        left -= len(addresses[place])
+        if left >= 0:
+            taken.add(place)
+    for place, item in enumerate(items):
         name = "-".join(part for part in (item.element, item.potential, item.name) if part) + ".xyz.gz"
-        address = f"data:application/gzip;base64,{base64.b64encode(packed).decode()}"
-        left -= len(address)
-        yield item, name, address if left >= 0 else None
+        yield item, name, addresses[place] if place in taken else None
+
+
+def _address(item: Kept) -> str:
+    buffer = io.StringIO()
+    ase.io.write(buffer, [_plain(atoms) for atoms in item.frames], format="extxyz")
+    packed = gzip.compress(buffer.getvalue().encode(), mtime=0)
+    return f"data:application/gzip;base64,{base64.b64encode(packed).decode()}"
 
 
 def _plain(atoms: Atoms) -> Atoms:

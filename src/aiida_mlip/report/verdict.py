@@ -52,7 +52,10 @@ def _difference(number: float, unit_name: str, *, units: bool) -> str:
         return f"{1e3 * number:+.0f} meV{'/atom' if units else ''}".replace("-", "−")
     decimals = {"eV": 2, "atomic volumes": 2}.get(unit_name)
     text = value(number, unit_name) if decimals is None else f"{number:.{decimals}f}".replace("-", "−")
-    return f"{'+' if number > 0 else ''}{text} {unit(unit_name) if units else ''}".strip()
+    if not text.strip("−0."):
+        text = text.lstrip("−")
+    sign = "+" if number > 0 and text.strip("0.") else ""
+    return f"{sign}{text} {unit(unit_name) if units else ''}".strip()
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def overall(measured: Measured) -> Iterator[str]:
         parts = [item for item in found if item.case.potential == name]
         judged = sum(item.judged for item in parts)
         counts = ", ".join(
-            f"{number} {grade} ({round(100 * number / judged)} %)"
+            f"{number} {grade} ({round(100 * number / judged)}\N{NO-BREAK SPACE}%)"
             for grade in GRADES
             if (number := sum(item.counts[grade] for item in parts))
         )

@@ -18,6 +18,7 @@ def key(measured: Measured) -> Mapping[str, Any]:
     return {
         "potentials": [(name, colour, measured.title(name)) for name, colour in colours(measured).items()],
         "reference": measured.compared,
+        "source": measured.source,
     }
 
 
@@ -40,6 +41,7 @@ def matrix(measured: Measured) -> Mapping[str, Any]:
         "missing": list(_missing(measured, columns)),
         "titles": {name: measured.title(name) for name in measured.names},
         "compared": measured.compared,
+        "source": measured.source,
         "stand_in": any(shown["stand_in"] for row in rows for cells in row["cells"] for shown in cells["of"]),
         "symbols": [(grade, SYMBOLS[grade]) for grade in SYMBOLS],
         "unusable": UNUSABLE,

@@ -8,6 +8,9 @@ from aiida_mlip.report.sections._base import Content, Section
 from aiida_mlip.report.subject import Subject
 from aiida_mlip.report.verdict import changes, verdicts
 
+MOST_CARDS = 8
+"""Cards that come before the table; more of them come after it."""
+
 MOST_COLUMNS = 4
 """Cards in a row."""
 
@@ -20,6 +23,7 @@ def collect(subject: Subject) -> Content:
     several = len(measured.elements) > 1
     return {
         "verdicts": verdicts(measured),
+        "most": MOST_CARDS,
         "columns": min(len(measured.elements) if several else len(measured.names), MOST_COLUMNS),
         "changes": list(changes(measured)),
         "lineages": _evaluation.lineages(measured),
