@@ -131,7 +131,7 @@ def test_tantalum_has_a_camel_hump(tantalum: tuple[ScrewResult, PropertyRecord])
 
 
 def test_half_of_the_path_is_the_whole_path(tantalum: tuple[ScrewResult, PropertyRecord]) -> None:
-    """All images computed, none by symmetry: the same energies at the same images."""
+    """All images computed, none by symmetry: the same barrier, but for the ring, which then does not follow."""
     half, _ = tantalum
     whole, _ = screw(
         TANTALUM, radii=[12.0], fmax=0.003, fmax_path=0.03, use_symmetry=False, cores=[], release_hard=False
@@ -142,7 +142,7 @@ def test_half_of_the_path_is_the_whole_path(tantalum: tuple[ScrewResult, Propert
     assert whole.glide.energy[-1] == pytest.approx(0.0, abs=5e-4)
     middle = len(whole.glide.energy) // 2
     assert whole.glide.energy[middle] == pytest.approx(half.glide.energy[middle], abs=1e-3)
-    assert whole.glide_barrier == pytest.approx(half.glide_barrier, abs=2.5e-3)
+    assert whole.glide_barrier == pytest.approx(half.glide_barrier, abs=3e-3)
 
 
 def test_barrier_against_a_plain_band() -> None:
@@ -266,6 +266,17 @@ def core(**changes: Any) -> CoreInCylinder:
         "energy": 0.0, "by_total_energy": 0.0, "lag": 0.0, "fmax": 0.001, "steps": 5, "converged": True,
     }  # fmt: skip
     return CoreInCylinder(**{**values, **changes})
+
+
+def test_the_ring_follows_the_midpoint(tantalum: tuple[ScrewResult, PropertyRecord]) -> None:
+    """It settles 0.7 Å from half way; with the ring behind it the energy no longer depends on the radius.
+
+    A cylinder of radius 45 Å gives 5.8 meV per b; without following, one of 12 Å 6.7 and one of 9 Å 9.4.
+    """
+    result, _ = tantalum
+    midpoints = [core for core in result.cores if core.requested == "midpoint"]
+    assert all(core.lag < 0.1 for core in midpoints)
+    assert [core.energy for core in midpoints] == pytest.approx([0.0058, 0.0058], abs=0.002)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ class RelaxedCore(StrictModel):
     steps: int = Field(description="steps of the relaxation")
     converged: bool = Field(description="whether the forces are below the limit")
     positions: list[list[float]] = Field(description="[Å], shape (n, 3)")
+    field_centre: tuple[float, float] | None = Field(
+        default=None, description="of the elastic field of the fixed ring, where it is not the site of the core [Å]"
+    )
 
     @property
     def energy(self) -> float:

@@ -21,6 +21,10 @@ FAR_FROM_MIDDLE = 0.6
 """Distance of the symmetric midpoint from half way, in glide distances, from which it is no part of the path."""
 
 
+FOLLOW = 0.2
+"""Distance of the relaxed midpoint from the centre of the field of the ring [Å] from which the ring follows."""
+
+
 @dataclass(frozen=True)
 class GlideSettings:
     """How the path is searched.
@@ -45,12 +49,26 @@ class KeptPath(StrictModel):
 
 
 def relax_midpoint(easy: RelaxedCore, setting: Setting, calculator: BaseCalculator, watch: Watch) -> RelaxedCore:
-    """Relax the mean of the two ends among the configurations that the two-fold axis takes to themselves."""
-    exchange = exchange_of(setting.cylinder)
+    """Relax the mean of the two ends among the configurations that the two-fold axis takes to themselves.
+
+    Where the core settles away from half way, the fixed ring follows it once, so that it is not pulled back.
+    """
+    cylinder, exchange = setting.cylinder, exchange_of(setting.cylinder)
     first = setting.rebuilt(easy.positions)
-    last = exchange.image(setting.cylinder, first, continuous_with=first)
+    last = exchange.image(cylinder, first, continuous_with=first)
     middle = setting.rebuilt(((first.positions + last.positions) / 2).tolist())
-    return relax_core(middle, setting, Symmetrised(calculator, exchange), watch)
+    symmetric = Symmetrised(calculator, exchange)
+    found = relax_core(middle, setting, symmetric, watch)
+    centre = found.after.centre
+    if centre is None or not np.linalg.norm(np.array(centre) - cylinder.middle) > FOLLOW or not between(found, setting):
+        return found
+    moved = setting.rebuilt(found.positions)
+    ring = cylinder.with_core((cylinder.middle[0], centre[1]), continuous_with=moved)
+    moved.set_positions(np.where(cylinder.fixed[:, None], ring.positions, moved.positions), apply_constraint=False)
+    again = relax_core(moved, setting, symmetric, watch)
+    if not between(again, setting):
+        return found
+    return again.model_copy(update={"before": found.before, "steps": found.steps + again.steps, "field_centre": centre})
 
 
 def between(midpoint: RelaxedCore, setting: Setting) -> bool:

@@ -279,7 +279,7 @@ def _in_cylinder(
 ) -> tuple[CoreInCylinder, Atoms]:
     atoms = setting.rebuilt(core.positions)
     atoms.info[CONFIG_TYPE] = f"screw_{kind}_{setting.radius:g}"
-    built = core_positions(setting.cylinder)[kind]
+    built = np.asarray(core.field_centre or core_positions(setting.cylinder)[kind])
     lag = float(np.linalg.norm(np.asarray(core.after.centre) - built)) if core.after.centre else float("inf")
     described = CoreInCylinder(
         requested=kind,
