@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -270,3 +271,33 @@ def test_the_command_writes_page_and_tables_or_prints(node, tmp_path):
     assert printed.exit_code == 0, printed.output
     assert "Verdict" in printed.output
     assert "report-" not in printed.output
+
+
+class Balance(HTMLParser):
+    """Checks that elements are closed in the order in which they were opened."""
+
+    VOID = ("meta", "link", "br", "wbr", "input", "img")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(f"</{tag}> at {self.getpos()}")
+
+
+def test_the_elements_of_the_page_are_closed(page):
+    balance = Balance(page)
+    assert balance.wrong == []
+    assert balance.open == []

@@ -25,7 +25,7 @@ BROKEN = "This section could not be made"
 class Reader(HTMLParser):
     """Collects sections, visible text, addresses that a browser would load, and checks that elements are closed."""
 
-    VOID: ClassVar[set[str]] = {"meta", "link", "br", "input", "img"}
+    VOID: ClassVar[set[str]] = {"meta", "link", "br", "wbr", "input", "img"}
     LOADS: ClassVar[set[str]] = {"src", "href", "data", "action", "srcset", "poster"}
 
     def __init__(self, html: str) -> None:
