@@ -17,7 +17,7 @@ from aiida_mlip.science import properties
 from aiida_mlip.science.properties import Journal, Notebook
 from aiida_mlip.science.properties._curvature import softest_mode
 from aiida_mlip.science.properties._hop import nearest_hop
-from aiida_mlip.science.properties.vacancy_migration import VacancyMigrationResult, count_humps
+from aiida_mlip.science.properties.vacancy_migration import VacancyMigrationResult, _flags, count_humps
 from aiida_mlip.worker.backends.finnis_sinclair import FinnisSinclair
 
 
@@ -206,6 +206,13 @@ class Tilted(FinnisSinclair):
 )
 def test_what_a_reader_has_to_know_is_flagged(calculator: Calculator, inputs: dict[str, Any], names: list[str]) -> None:
     assert flag_names(migration(calculator, size=3, **inputs)) == names
+
+
+def test_a_path_that_goes_down_is_not_usable() -> None:
+    result = migration(FinnisSinclair(), element="Mo", size=3, neb="never")
+    (flag,) = _flags(result.model_copy(update={"barrier": -0.1}))
+    assert flag.name == "no_barrier"
+    assert flag.unusable
 
 
 def test_an_unfinished_band_goes_on() -> None:
