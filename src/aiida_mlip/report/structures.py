@@ -217,13 +217,33 @@ def disturbance(atoms: Atoms) -> Array:
     i, vectors, lengths = neighbour_list("iDd", atoms, 1.55 * nearest)
     close = np.bincount(i[lengths < 1.1 * nearest], minlength=len(atoms))
     wanted = 12 if np.median(close) > 10 else 8
-    values = np.empty(len(atoms))
-    starts = np.searchsorted(i, np.arange(len(atoms) + 1))
-    for atom in range(len(atoms)):
-        part = slice(starts[atom], starts[atom + 1])
-        order = np.argsort(lengths[part])[:wanted]
-        values[atom] = _unpaired(vectors[part][order], wanted, nearest) / nearest**2
-    return values
+    order = np.lexsort((lengths, i))
+    i, vectors = i[order], vectors[order]
+    rank = np.arange(len(i)) - np.searchsorted(i, i)
+    taken = rank < wanted
+    around = np.full((len(atoms), wanted, 3), np.nan)
+    around[i[taken], rank[taken]] = vectors[taken]
+    return _unpaired(around / nearest)
+
+
+def _unpaired(around: Array) -> Array:
+    """Return the sum of the squared sums of opposite vectors; a pair that is not there, or is farther off, counts 1.
+
+    :param around: vectors to the neighbours, NaN where there are fewer, shape (n, even number, 3).
+    :return: shape (n,).
+    """
+    atoms, wanted = np.arange(len(around)), around.shape[1]
+    sums = np.square(around[:, :, None] + around[:, None]).sum(axis=-1)
+    sums[np.isnan(sums) | ~np.triu(np.ones((wanted, wanted), dtype=bool), 1)] = np.inf
+    total = np.zeros(len(around))
+    for _ in range(wanted // 2):
+        flat = sums.reshape(len(around), -1).argmin(axis=1)
+        first, second = np.divmod(flat, wanted)
+        total += np.minimum(sums[atoms, first, second], 1.0)
+        for used in (first, second):
+            sums[atoms, used, :] = np.inf
+            sums[atoms, :, used] = np.inf
+    return total
 
 
 def _nearest_distance(atoms: Atoms) -> float | None:
@@ -237,21 +257,6 @@ def _nearest_distance(atoms: Atoms) -> float | None:
             np.minimum.at(shortest, i, lengths)
             return float(np.median(shortest[np.isfinite(shortest)]))
     return None
-
-
-def _unpaired(vectors: Array, wanted: int, nearest: float) -> float:
-    """Return the sum of squared sums of opposite vectors [Å^2]; a pair that is not there counts as one distance."""
-    sums = np.square(vectors[:, None] + vectors[None]).sum(axis=-1)
-    first, second = np.triu_indices(len(vectors), 1)
-    free = np.ones(len(vectors), dtype=bool)
-    total, pairs = 0.0, 0
-    for place in np.argsort(sums[first, second]):
-        a, b = first[place], second[place]
-        if free[a] and free[b] and pairs < wanted // 2:
-            free[a] = free[b] = False
-            total += min(float(sums[a, b]), nearest**2)
-            pairs += 1
-    return total + (wanted // 2 - pairs) * nearest**2
 
 
 def neighbourhood(atoms: Atoms, values: Array) -> NDArray[np.int_]:
