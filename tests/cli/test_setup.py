@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 from aiida import orm
+from aiida.manage.caching import get_use_cache
+from aiida.manage.configuration import get_config, get_profile
 from click.testing import CliRunner
 
 from aiida_mlip.cli import main
+from aiida_mlip.cli._profile import CACHED
+from aiida_mlip.cli.setup import LOCAL_PROFILE
 from aiida_mlip.computers.defaults import find_worker, job_options
 
 
@@ -54,6 +58,25 @@ def test_a_file_becomes_a_computer_with_worker_and_codes(clean_profile, computer
     assert again.exit_code == 0
     assert find_worker(computer).pk == worker.pk
     assert orm.QueryBuilder().append(orm.Computer).count() == 1
+
+
+def test_properties_are_not_computed_twice_unless_the_profile_says_so(clean_profile, computer_file):
+    config, profile = get_config(), get_profile()
+    options = {"caching.enabled_for", "caching.disabled_for"}
+    try:
+        config.set_option("caching.enabled_for", ["aiida.calculations:core.*"], scope=profile.name)
+        assert "cache       on for" in invoke("setup", computer_file, "--no-test").output
+        assert get_use_cache(identifier=CACHED)
+        assert get_use_cache(identifier="aiida.calculations:core.arithmetic.add")
+        assert not get_use_cache(identifier="aiida.calculations:mlip.train")
+        assert "cache" not in invoke("setup", computer_file, "--no-test").output
+        config.unset_option("caching.enabled_for", scope=profile.name)
+        config.set_option("caching.disabled_for", ["aiida.calculations:mlip.*"], scope=profile.name)
+        assert "cache" not in invoke("setup", computer_file, "--no-test").output
+        assert not get_use_cache(identifier=CACHED)
+    finally:
+        for option in options:
+            config.unset_option(option, scope=profile.name)
 
 
 def test_failed_checks_are_an_error_and_the_computer_stays(clean_profile, computer_file):
@@ -116,12 +139,13 @@ def test_a_file_names_further_environments_and_each_is_tried_out(clean_profile, 
     assert "sevenn~=0.13.0" in result.output
 
 
-def test_a_wrong_backend_is_refused_before_anything_is_registered(clean_profile):
+def test_a_wrong_backend_is_refused_before_a_profile_is_made(clean_profile):
     for wrong, words in (("sevennet", "NAME=PYTHON"), (f"sevenet={sys.executable}", "'sevenet' is no architecture")):
         result = invoke("setup", "--local", "--no-daemon", "--backend", wrong)
         assert result.exit_code == 2
         assert words in result.output
     assert orm.QueryBuilder().append(orm.Computer).count() == 0
+    assert LOCAL_PROFILE not in get_config().profile_names
 
 
 @pytest.mark.slow

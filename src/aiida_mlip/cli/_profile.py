@@ -114,7 +114,7 @@ def reuse_properties() -> None:
 
     config, profile = get_config(), get_profile()
     disabled: list[str] = config.get_option("caching.disabled_for", scope=profile.name)
-    if get_use_cache(identifier=CACHED) or any(fnmatchcase(CACHED, pattern) for pattern in disabled):
+    if any(fnmatchcase(CACHED, pattern) for pattern in disabled) or get_use_cache(identifier=CACHED):
         return
     enabled: list[str] = config.get_option("caching.enabled_for", scope=profile.name)
     config.set_option("caching.enabled_for", [*enabled, CACHED], scope=profile.name)
