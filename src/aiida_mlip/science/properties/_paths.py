@@ -19,7 +19,7 @@ from ase.mep import NEB
 from ase.mep.neb import NEBOptimizer
 from ase.optimize.precon import Exp
 from numpy.typing import NDArray
-from scipy.interpolate import CubicHermiteSpline, CubicSpline
+from scipy.interpolate import CubicHermiteSpline, CubicSpline, PchipInterpolator
 
 from aiida_mlip.science.properties._base import Meter, Report
 
@@ -132,6 +132,20 @@ def energy_along(images: Sequence[Atoms]) -> CubicHermiteSpline:
     forces = np.array([image.get_forces(apply_constraint=False).ravel() for image in images])
     energies = [float(image.get_potential_energy(force_consistent=True)) for image in images]
     return CubicHermiteSpline(length, energies, -(forces * tangents).sum(axis=1))
+
+
+def highest_energy(images: Sequence[Atoms], inner_less_total: Array, periods: float) -> tuple[float, float]:
+    """Return the highest energy above the first image, between the images as well, and where on the path it is.
+
+    :param inner_less_total: energy around the core less the total one of each image [eV per period], shape (k,).
+    :param periods: of the line in the cell.
+    :return: the energy [eV per period], and the path length from 0 to 1.
+    """
+    fine = np.linspace(0.0, 1.0, 1001)
+    total = energy_along(images)(fine) / periods
+    curve = total - total[0] + PchipInterpolator(path_length(images), inner_less_total - inner_less_total[0])(fine)
+    highest = int(np.argmax(curve))
+    return float(curve[highest]), float(fine[highest])
 
 
 def _made(preconditioner: Exp, image: Atoms) -> Exp:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
-from scipy.interpolate import PchipInterpolator
 
 from aiida_mlip.science.models import StrictModel
 from aiida_mlip.science.properties._dislocations import Array, Exchange, core_energy, exchange_of
-from aiida_mlip.science.properties._paths import energy_along, path_length, relax_band, straight_line
+from aiida_mlip.science.properties._paths import highest_energy, path_length, relax_band, straight_line
 from aiida_mlip.science.properties._precon import Watch
 from aiida_mlip.science.properties._screw_cores import RelaxedCore, Setting, Symmetrised, relax_core
 from aiida_mlip.science.properties._screw_result import GlidePath
@@ -111,7 +110,7 @@ def glide(
     values = _values(images, setting)
     mismatch = _end_mismatch(first, last, setting, calculator)
     half = path_length(images)
-    barrier, barrier_at = _highest(images, values[2] - values[3], setting.periods)
+    barrier, barrier_at = highest_energy(images, values[2] - values[3], setting.periods)
     if symmetric:
         barrier_at /= 2
         length = np.concatenate([half / 2, 1 - half[-2::-1] / 2])
@@ -140,15 +139,6 @@ def glide(
         converged=found.converged,
     )
     return KeptPath(path=path, positions=[image.positions.tolist() for image in images])
-
-
-def _highest(images: Sequence[Atoms], inner_less_total: Array, periods: float) -> tuple[float, float]:
-    """Return the highest energy above the first image [eV per b] between the images as well, and where on the path."""
-    fine = np.linspace(0.0, 1.0, 1001)
-    total = energy_along(images)(fine) / periods
-    curve = total - total[0] + PchipInterpolator(path_length(images), inner_less_total - inner_less_total[0])(fine)
-    highest = int(np.argmax(curve))
-    return float(curve[highest]), float(fine[highest])
 
 
 def _mirror(image: Atoms, exchange: Exchange, setting: Setting) -> Atoms:

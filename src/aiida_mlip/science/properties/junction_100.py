@@ -18,7 +18,7 @@ from aiida_mlip.science.properties._base import Flag, Outcome, Property, Propert
 from aiida_mlip.science.properties._bulk import CrystalInputs
 from aiida_mlip.science.properties._cores import burgers_vector
 from aiida_mlip.science.properties._dislocations import Array, Cylinder, build_cylinder, core_energy
-from aiida_mlip.science.properties._paths import Path, path_length, relax_band, straight_line
+from aiida_mlip.science.properties._paths import Path, highest_energy, path_length, relax_band, straight_line
 from aiida_mlip.science.properties._precon import Limits, Watch, crystal_preconditioner, relax_preconditioned
 from aiida_mlip.science.properties._screw_flags import HUMP, humps
 from aiida_mlip.science.properties._stiffness import CubicStiffness, DislocationCrystal, crystal_for_dislocations
@@ -76,8 +76,10 @@ class JunctionResult(PropertyResult):
     elastic_constants: CubicStiffness = Field(description="the dislocation was built with [GPa]")
     plane: Plane = Field(description="glide plane")
     atoms: int = Field(description="in the cylinder")
-    barrier: float = Field(description="highest image less the first [eV per period], from energies of atoms")
-    barrier_by_total_energy: float = Field(description="the same from total energies, free surface included")
+    barrier: float = Field(
+        description="highest energy of the path, between images as well, less that of the first [eV per period]"
+    )
+    barrier_by_total_energy: float = Field(description="highest image less the first, from total energies")
     burgers: tuple[tuple[float, float, float], tuple[float, float, float]] = Field(
         description="Burgers vector of the two ends from a circuit, in lattice constants, glide direction first"
     )
@@ -105,6 +107,7 @@ class _KeptPath(StrictModel):
     length: list[float]
     best: list[float]
     total: list[float]
+    barrier: float
     perpendicular: float
     iterations: int
     converged: bool
@@ -225,11 +228,14 @@ def _search(
                 periods=1.0,
             )
         )
+    best, total = np.array([energy.best for energy in energies]), np.array([energy.total for energy in energies])
+    barrier, _ = highest_energy(images, best - total, 1.0)
     return _KeptPath(
         positions=[image.positions.tolist() for image in images],
         length=length.tolist(),
-        best=[energy.best for energy in energies],
-        total=[energy.total for energy in energies],
+        best=best.tolist(),
+        total=total.tolist(),
+        barrier=barrier,
         perpendicular=found.perpendicular,
         iterations=found.iterations,
         converged=found.converged,
@@ -258,7 +264,7 @@ def _outcome(
         elastic_constants=crystal.stiffness,
         plane=inputs.plane,
         atoms=len(cylinder.bulk),
-        barrier=float(best.max()),
+        barrier=kept.barrier,
         barrier_by_total_energy=float(total.max()),
         burgers=(circuits[0], circuits[1]),
         length=tuple(kept.length),
