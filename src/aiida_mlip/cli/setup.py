@@ -60,15 +60,16 @@ def setup(
     """
     if local == (file is not None):
         raise click.UsageError("give either a YAML FILE or --local (examples of files: examples/computers/)")
+    if backends and not local:
+        raise click.UsageError("--backend goes with --local; in a YAML FILE further environments are named in workers:")
+    pythons = _pythons(backends)
     name: str | None = ctx.find_root().obj["profile"]
     if local:
         _profile.make(name or LOCAL_PROFILE)
     else:
         _profile.load(name)
     _profile.reuse_properties()
-    if backends and not local:
-        raise click.UsageError("--backend goes with --local; in a YAML FILE further environments are named in workers:")
-    config = _local_config(work_dir, cpus, backends) if file is None else _load_config(file)
+    config = _local_config(work_dir, cpus, pythons) if file is None else _load_config(file)
     computer, workers = _register(config, keep=local)
     if test if test is not None else not local:
         queue = config.scheduler != "core.direct"
@@ -78,21 +79,28 @@ def setup(
         _profile.start_daemon()
 
 
-def _local_config(work_dir: Path | None, cpus: int | None, backends: tuple[str, ...]) -> ComputerConfig:
+def _pythons(backends: tuple[str, ...]) -> dict[str, Path]:
+    """Return architecture -> Python of the options ``--backend``; nothing has been changed when one is wrong."""
+    from aiida_mlip.computers.environment import BACKENDS
+
+    pythons = {}
+    for text in backends:
+        name, _, python = text.partition("=")
+        if name not in BACKENDS:
+            known = ", ".join(BACKENDS)
+            raise click.BadParameter(f"{name!r} is no architecture of a potential: {known}", param_hint="--backend")
+        if not python or not Path(python).expanduser().is_file():
+            raise click.BadParameter(f"{text!r} is not NAME=PYTHON with a Python that exists", param_hint="--backend")
+        pythons[name] = Path(python).expanduser().absolute()
+    return pythons
+
+
+def _local_config(work_dir: Path | None, cpus: int | None, backends: dict[str, Path]) -> ComputerConfig:
     from aiida.manage.configuration import get_config
 
     from aiida_mlip.computers.local import local_config
 
-    pythons = {}
-    for text in backends:
-        name, separator, python = text.partition("=")
-        if not separator or not Path(python).expanduser().is_file():
-            raise click.BadParameter(f"{text!r} is not NAME=PYTHON with a Python that exists", param_hint="--backend")
-        pythons[name] = Path(python).expanduser().absolute()
-    try:
-        return local_config(work_dir or Path(get_config().dirpath) / "work", cpus=cpus, backends=pythons)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--backend") from error
+    return local_config(work_dir or Path(get_config().dirpath) / "work", cpus=cpus, backends=backends)
 
 
 def _load_config(file: Path) -> ComputerConfig:

@@ -5,6 +5,7 @@ The wheel is got with the user's own ``pip``, so that its index, proxies and cer
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -100,11 +101,10 @@ def _explain(log: str, requirement: str) -> str:
 
 
 def _written(folder: Path) -> int:
-    """Return the bytes below a folder; files may vanish while it looks."""
+    """Return the bytes below a folder; files and folders may vanish while it looks."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
+    for root, _, names in os.walk(folder):  # unlike Path.rglob it passes over folders that are gone
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(root) / name).lstat().st_size
     return total
