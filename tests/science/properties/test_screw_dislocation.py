@@ -18,8 +18,16 @@ from aiida_mlip.science import properties
 from aiida_mlip.science.properties import Journal, Notebook, PropertyRecord
 from aiida_mlip.science.properties._cores import CoreLabel
 from aiida_mlip.science.properties._dislocations import window
-from aiida_mlip.science.properties._screw_flags import core_flags, glide_flags, humps, order_flags, radius_flags
+from aiida_mlip.science.properties._screw_flags import (
+    core_flags,
+    glide_flags,
+    humps,
+    method_flags,
+    order_flags,
+    radius_flags,
+)
 from aiida_mlip.science.properties._screw_result import CoreInCylinder, GlidePath, ScrewResult
+from aiida_mlip.science.properties._stiffness import CubicStiffness
 from aiida_mlip.worker.backends.finnis_sinclair import FinnisSinclair
 
 TANTALUM = {
@@ -299,6 +307,16 @@ def test_the_ring_follows_the_midpoint(tantalum: tuple[ScrewResult, PropertyReco
 )
 def test_flags_of_cores(changes: dict[str, Any], expected: list[tuple[str, bool]]) -> None:
     assert [(flag.name, flag.unusable) for flag in core_flags([core(**changes)])] == expected
+
+
+def test_a_crystal_close_to_instability_is_flagged() -> None:
+    """MACE-OMAT-0 small gives niobium C44 = 5.4 GPa; density-functional theory has a ratio of 0.3."""
+    soft, normal = (CubicStiffness(c11=282.9, c12=133.2, c44=c44) for c44 in (5.4, 25.0))
+    (flag,) = method_flags(soft, atomic_energies=True)
+    assert flag.name == "nearly_unstable"
+    assert "C44 = 5.4 GPa" in flag.message
+    assert method_flags(normal, atomic_energies=True) == []
+    assert [flag.name for flag in method_flags(normal, atomic_energies=False)] == ["no_atomic_energies"]
 
 
 def test_flags_of_the_order_of_cores_and_of_radii() -> None:

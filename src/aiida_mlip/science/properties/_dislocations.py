@@ -67,16 +67,25 @@ class Cylinder:
 
         They are those at the displaced positions (self-consistent) but for atoms so near to the centre that the field
         has no solution there.
+
+        :raises PropertyError: where there is no self-consistent field.
         """
         core = np.array([[*np.asarray(centre, dtype=float), 0.0]])
         positions = self.bulk.positions
         far = np.linalg.norm(positions[:, :2] - core[0, :2], axis=1) > NEAR_CENTRE * np.linalg.norm(self.burgers)
         moved: Array = np.empty_like(positions)
         for mask, consistent in ((far, self.solver.self_consistent), (~far, False)):
-            if mask.any():
+            if not mask.any():
+                continue
+            try:
                 moved[mask] = self.solver.displacements(
                     positions[mask], core, method="adsl", self_consistent=consistent, verbose=False
                 )
+            except RuntimeError as error:
+                raise PropertyError(
+                    f"the elastic field of the dislocation cannot be found ({error}): the elastic constants are close "
+                    "to an instability, and no dislocation can be built with them"
+                ) from error
         return moved
 
     def with_core(self, centre: ArrayLike, *, continuous_with: Atoms | None = None) -> Atoms:

@@ -8,6 +8,7 @@ import numpy as np
 
 from aiida_mlip.science.properties._base import Flag
 from aiida_mlip.science.properties._screw_result import CoreInCylinder, GlidePath
+from aiida_mlip.science.properties._stiffness import CubicStiffness
 
 UNEQUAL_ENDS = 0.001
 """Difference of the energies of the two ends of the path [eV per b] that is flagged."""
@@ -20,6 +21,9 @@ SURFACE_DRIFT = 0.01
 
 LAG = 0.5
 """Distance of a core from the centre of the field at its boundary [Å] that is flagged."""
+
+MAX_ANISOTROPY = 6.0
+"""Zener ratio C44 / C', or its inverse, from which a crystal counts as close to an elastic instability."""
 
 HUMP = 0.002
 """Depth of a minimum between two maxima of a path [eV per b] that is flagged."""
@@ -65,12 +69,21 @@ def _easy_flags(core: CoreInCylinder, where: str) -> list[Flag]:
     return []
 
 
-def method_flags(*, atomic_energies: bool) -> list[Flag]:
-    """Return a flag where the potential has no energies of atoms."""
-    if atomic_energies:
-        return []
-    message = "the potential has no energies of atoms: total energies are used, with the drift of the free surface"
-    return [Flag(name="no_atomic_energies", message=message)]
+def method_flags(stiffness: CubicStiffness, *, atomic_energies: bool) -> list[Flag]:
+    """Return the flags of what the potential gives: energies of atoms, and a crystal far from an instability."""
+    flags = []
+    if not atomic_energies:
+        message = "the potential has no energies of atoms: total energies are used, with the drift of the free surface"
+        flags.append(Flag(name="no_atomic_energies", message=message))
+    c_prime = (stiffness.c11 - stiffness.c12) / 2
+    anisotropy = stiffness.c44 / c_prime
+    if not 1 / MAX_ANISOTROPY < anisotropy < MAX_ANISOTROPY:
+        message = (
+            f"C44 = {stiffness.c44:.1f} GPa and C' = {c_prime:.1f} GPa: a Zener ratio of {anisotropy:.2f} is close to "
+            "an elastic instability, so the elastic field at the boundary is hardly that of a metal"
+        )
+        flags.append(Flag(name="nearly_unstable", message=message))
+    return flags
 
 
 def order_flags(cores: Sequence[CoreInCylinder], hard_collapses: bool | None) -> list[Flag]:

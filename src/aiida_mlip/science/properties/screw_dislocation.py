@@ -322,7 +322,7 @@ def _outcome(
         glide=path,
         flags=(
             *flags,
-            *method_flags(atomic_energies=atomic_energies),
+            *method_flags(work.crystal.stiffness, atomic_energies=atomic_energies),
             *core_flags(cores),
             *order_flags(cores, collapses),
             *radius_flags(cores),
