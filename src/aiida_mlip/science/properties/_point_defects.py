@@ -85,6 +85,7 @@ def host(inputs: CrystalInputs, calculator: BaseCalculator, report: Report) -> H
     """Compute the crystal of the inputs, once for all jobs."""
 
     def make() -> list[float]:
+        report("bulk", 0, 1)
         bulk = bulk_state(inputs, calculator)
         atoms = primitive_cell(inputs.element, inputs.structure, bulk.a)
         atoms.calc = calculator
