@@ -42,7 +42,8 @@ class Tolerance:
     :param title: the kind of quantity, e.g. 'elastic constants'.
     :param patterns: keys it holds for, in the form of :mod:`fnmatch`.
     :param unit: of ``floor``, and of the quantity, as in the reference data.
-    :param relative: largest |value / reference - 1| that is good, and that is fair; (0, 0) where only ``floor`` counts.
+    :param relative: largest magnitude of value / reference - 1 that is good, and that is fair; (0, 0) where only
+        ``floor`` counts.
     :param floor: differences [``unit``] that are good, and fair, however small the reference is.
     :param why: what the limits rest on.
     :param source: where the scatter can be read; empty where there is no publication.
