@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 TOGETHER = {"eos_": "Equations of state"}
 """Beginning of the key of curves that share a panel -> its title."""
+
+LETTERS = 42
+"""Letters in a line below an axis."""
 
 LINES_FROM = 16
 """Curves with at least this many points are drawn without markers."""
@@ -122,7 +126,7 @@ def _add_reference(chart: go.Figure, known: Mapping[str, Mapping[str, Any]], pan
 def _finish(chart: go.Figure, element: str, panel: Panel) -> None:
     x, y = (unit(name) for name in panel.units)
     plain_x = {"1": panel.x, "path length": x}.get(panel.units[0], f"{panel.x} [{x}]")
-    chart.update_xaxes(title_text=plain_x)
+    chart.update_xaxes(title_text="<br>".join(textwrap.wrap(plain_x, LETTERS)))
     chart.update_yaxes(title_text=f"{panel.y} [{y}]")
     chart.update_layout(
         margin={"t": 34, "r": 8, "l": 60, "b": 46},
