@@ -110,3 +110,26 @@ def test_sevennet_beside_the_e3nn_of_mace_is_refused_with_the_remedy(
     done = subprocess.run([str(other_python), "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("backend_import The package sevenn does not work in this environment: The e3nn")
     assert "an environment of its own" in done.stdout
+
+
+def test_modalities_of_sevennet_are_heads(other_python: Path, weights, worker_zipapp) -> None:
+    program = (
+        f"import sys, warnings; sys.path.insert(0, {str(worker_zipapp)!r}); warnings.simplefilter('ignore')\n"
+        "from pathlib import Path\n"
+        "from ase.build import bulk\n"
+        "from sevenn.calculator import SevenNetCalculator\n"
+        "from aiida_mlip.worker.backends import load_potential\n"
+        f"path, atoms = Path({str(weights('sevennet-mf-0'))!r}), bulk('W')\n"
+        "for head in (None, 'PBE', 'R2SCAN'):\n"
+        "    potential = load_potential(path, None, dtype='float32', head=head)\n"
+        "    theirs = SevenNetCalculator(str(path), device='cpu', modal=head or 'PBE')\n"
+        "    for calculator in (potential.calculator(), theirs):\n"
+        "        atoms.calc = calculator\n"
+        "        print(potential.info.head, atoms.get_potential_energy())\n"
+    )
+    done = subprocess.run([str(other_python), "-c", program], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    heads, energies = [row[0] for row in rows], [float(row[1]) for row in rows]
+    assert heads == ["PBE"] * 4 + ["R2SCAN"] * 2
+    assert energies[0::2] == pytest.approx(energies[1::2], abs=1e-5)
+    assert abs(energies[4] - energies[0]) > 10
