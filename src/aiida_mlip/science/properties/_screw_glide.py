@@ -108,7 +108,7 @@ def glide(
         stage=watch.stage,
     )
     values = _values(images, setting)
-    mismatch = _end_mismatch(first, last, setting, calculator)
+    mismatch = _end_mismatch(images[0], last, setting, calculator)
     half = path_length(images)
     barrier, barrier_at = highest_energy(images, values[2] - values[3], setting.periods)
     if symmetric:
@@ -168,10 +168,11 @@ def _values(images: Sequence[Atoms], setting: Setting) -> Array:
 
 
 def _end_mismatch(first: Atoms, last: Atoms, setting: Setting, calculator: BaseCalculator) -> float:
-    """Return the difference of the total energies of two configurations that symmetry says are equal [eV per b]."""
-    energies = []
-    for atoms in (first, last):
-        other = atoms.copy()
-        other.calc = atoms.calc or calculator
-        energies.append(float(other.get_potential_energy(force_consistent=True)))
-    return (energies[1] - energies[0]) / setting.periods
+    """Return the difference of the total energies of two configurations that symmetry says are equal [eV per b].
+
+    :param first: has its energy already.
+    """
+    other = last.copy()
+    other.calc = calculator
+    difference = other.get_potential_energy(force_consistent=True) - first.get_potential_energy(force_consistent=True)
+    return float(difference) / setting.periods
