@@ -194,6 +194,35 @@ def test_tungsten_core_is_degenerate_and_flagged() -> None:
     assert (result.glide, result.glide_barrier, result.hard_minus_easy) == (None, None, None)
 
 
+def test_atoms_on_one_another_are_no_core() -> None:
+    """The potential of 1984 for niobium attracts atoms that are too close: a message, and no number."""
+    inputs = {
+        "element": "Nb",
+        "lattice_constant": 3.3008,
+        "elastic_constants": {"c11": 246.6, "c12": 133.2, "c44": 28.1},
+        "radii": [12.0],
+        "fix_width": 8.0,
+    }
+    record, _ = properties.compute(properties.get("screw_dislocation"), inputs, FinnisSinclair())
+    assert record.error is not None
+    assert record.error.type == "CollapsedCoreError"
+    assert "attracts atoms that are too close" in record.error.message
+
+
+def test_every_finished_relaxation_is_kept() -> None:
+    notebook = Notebook()
+    inputs = {**TANTALUM, "radii": [8.0, 10.0], "fix_width": 6.0}
+    record, _ = properties.compute(
+        properties.get("screw_dislocation"), inputs, FinnisSinclair(), Journal(notebook=notebook)
+    )
+    assert record.error is None
+    cores = {f"{radius} Å {kind}" for radius in (8, 10) for kind in ("easy", "hard", "split", "midpoint")}
+    assert cores | {"crystal", "8 Å hard let go", "10 Å path"} <= set(notebook.steps)
+    large = [core for core in ScrewResult.model_validate(record.result).cores if core.radius == 10.0]
+    small = [core for core in ScrewResult.model_validate(record.result).cores if core.radius == 8.0]
+    assert sum(core.steps for core in large) < 0.7 * sum(core.steps for core in small), "started from the smaller one"
+
+
 class WithoutAtomicEnergies(FinnisSinclair):
     """The same potential, as calculators that have total energies only."""
 

@@ -225,8 +225,8 @@ def _relaxed_cores(
             else:
                 atoms = setting.cylinder.with_core(centre)
             if kind == "easy":
-                atoms.positions += work.noise(setting)
                 if kind not in seeds:
+                    atoms.positions += work.noise(setting)
                     atoms.positions[setting.columns_near(centre, 3), 2] += KICK * setting.b
                 held = np.array([], dtype=int)
             else:
