@@ -18,7 +18,7 @@ from aiida_mlip.report.theme import GRADES, INK, LINE, MUTED
 from aiida_mlip.report.verdict import SYMBOLS, UNUSABLE, deviation_text
 
 ROW, COLUMN, LABELS, LETTER = 0.27, 0.98, 2.1, 0.085
-"""Height of a row, least width of a column, width of the labels, and of a letter of a heading [inch]."""
+"""Height of a row, least width of a column and of the labels, and width of a letter [inch]."""
 
 FORBIDDEN: Mapping[str, Any] = {"facecolor": "#eceff2", "edgecolor": "#c3cad2", "hatch": "////", "lw": 0}
 
@@ -60,9 +60,10 @@ def _columns(measured: Measured, rows: list[Row]) -> list[Column]:
 def _figure(measured: Measured, rows: list[Row]) -> Figure:
     columns = _columns(measured, rows)
     width = max(COLUMN, LETTER * max(len(name) for name in measured.names))
-    figure = Figure(figsize=(LABELS + width * len(columns), ROW * (len(rows) + 4)))
+    labels = max(LABELS, LETTER * max(len(row.label) + 0.8 * len(unit(row.unit)) + 2 for row in rows))
+    figure = Figure(figsize=(labels + width * len(columns), ROW * (len(rows) + 4)))
     axis = figure.add_axes((0, 0, 1, 1))
-    left = LABELS / width
+    left = labels / width
     axis.set(xlim=(-left, len(columns)), ylim=(len(rows) + 1.6, -2.2))
     axis.axis("off")
     for place, row in enumerate(rows):
@@ -103,7 +104,8 @@ def _fill(axis: Any, measured: Measured, at: tuple[int, int], column: Column, ro
         axis.add_patch(Rectangle((x + 0.01, y + 0.03), 0.98, 0.94, **look))
     sign = UNUSABLE if cell.unusable else SYMBOLS.get(cell.grade or "", "")
     axis.text(x + 0.05, y + 0.5, sign, va="center", fontsize=7, color=INK, family="DejaVu Sans")
-    text = deviation_text(cell, units=False) or value(cell.value, row.unit)
+    text = "" if cell.unusable else deviation_text(cell, units=False)
+    text = text or value(cell.value, row.unit)
     axis.text(x + 0.94, y + 0.5, text, ha="right", va="center", fontsize=7.5, color=INK, family=_family(text))
 
 
