@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -134,7 +135,18 @@ def start_daemon() -> None:
     try:
         if client.is_daemon_running:
             client.stop_daemon(wait=True)
+            _keep_processes_alive()
         client.start_daemon()
     except (ConfigurationError, DaemonException) as error:
         raise click.ClickException(f"the daemon did not start: {error}. Its log: {client.daemon_log_file}") from error
     click.echo(f"daemon      running, log in {client.daemon_log_file}")
+
+
+def _keep_processes_alive() -> None:
+    """Repair processes that the daemon, when it stopped, had accepted and not begun: they would wait for ever."""
+    from aiida.engine.processes.control import get_active_processes
+    from aiida.manage.configuration import get_profile
+
+    if get_active_processes(project="id"):
+        command = ["verdi", "-p", get_profile().name, "process", "repair", "--force"]
+        subprocess.run(command, check=False, capture_output=True)
