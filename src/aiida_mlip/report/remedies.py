@@ -15,7 +15,8 @@ JOBS: Mapping[int, str] = {
     302: "A file is missing or damaged, mostly by a full disk: free space and submit again.",
     310: "Run `aiida-mlip setup` so that worker and package are of one version.",
     320: "The traceback is in `verdi process report`: please report it with the message above.",
-    321: "Correct the input that the message names.",
+    321: "Correct the input that the message names. Where it is right, the worker is older than this package: run "
+    "`aiida-mlip setup`.",
     330: "Install mace-torch, ase and matscipy in the environment that the worker's code activates.",
     331: "Ask for a GPU in the options of the job, or set `device` to `cpu`.",
     340: "Halve `batch_size`, use `float32`, or ask for more memory.",
