@@ -20,7 +20,7 @@ JOBS: Mapping[int, str] = {
     330: "Install mace-torch, ase and matscipy in the environment that the worker's code activates.",
     331: "Ask for a GPU in the options of the job, or set `device` to `cpu`.",
     340: "Halve `batch_size`, use `float32`, or ask for more memory.",
-    400: "Submit `mlip.train.base` or `mlip.property.base` with more iterations, or restart from the folder of this job.",
+    400: "Submit `mlip.train.base` or `mlip.property.base` with more iterations, or restart from this job.",
     401: "Ask for more wall time: not a single epoch or step was finished.",
     430: "Lower the learning rate, and check the labels and the E0s of the training set.",
     710: NO_PROPERTY,
