@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from io import StringIO
 from typing import ClassVar
 
 import pytest
 from aiida import orm
 from aiida.common.log import LOG_LEVEL_REPORT
 from click.testing import CliRunner
+from rich.console import Console
 
 from aiida_mlip.cli import main
 from aiida_mlip.report import key_figure, sections, write_report
@@ -17,6 +19,7 @@ from aiida_mlip.report.outcome import write_outcome
 from aiida_mlip.report.page import render
 from aiida_mlip.report.pages import PAGES, page_of
 from aiida_mlip.report.remedies import JOBS, WORKFLOWS, remedy
+from aiida_mlip.report.text import print_summary
 
 SIZE = 6_000_000
 BROKEN = "This section could not be made"
@@ -281,3 +284,14 @@ def test_writing_again_replaces_the_file(finetuning, tmp_path):
     path.write_text("old" * 3_000_000)
     assert write_report(finetuning, path).read_text().startswith("<!DOCTYPE html>")
     assert path.stat().st_size < SIZE
+
+
+def test_the_terminal_shows_errors_properties_and_forgetting(finetuning):
+    console = Console(width=120, record=True, file=StringIO())
+    print_summary(finetuning, console)
+    text = console.export_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert "Held-out errors on test" in text
+    line = next(part for part in text.splitlines() if part.startswith("│ C11"))
+    assert "455.2   −11.8 % ≈" in line
+    assert "521.4    +1.0 % ✓" in line
+    assert "What moved on other elements" in text

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from aiida_mlip.report.measured import Case, Cell, Measured, Row, from_summary, in_order
+from aiida_mlip.report.measured import Case, Cell, Measured, Row, in_order
 from aiida_mlip.report.numbers import unit, value
 from aiida_mlip.report.verdict import SYMBOLS, UNUSABLE, deviation_text, verdict
 
@@ -16,11 +15,6 @@ WIDTH = 9
 """Letters of a deviation, e.g. of ``+1234 meV``."""
 
 STYLES: Mapping[str | None, str] = {"good": "green", "fair": "yellow", "poor": "red", None: ""}
-
-
-def defect_tables(summary: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield the tables of a summary of ``mlip.defects``."""
-    yield from property_tables(from_summary(summary))
 
 
 def property_tables(measured: Measured) -> Iterator[Table]:

@@ -10,15 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from aiida_mlip.report.defects_text import property_tables
+from aiida_mlip.report.measured import Measured
 from aiida_mlip.report.subject import Subject
-from aiida_mlip.science.reference import load as load_reference
 
 FINETUNE = "mlip.finetune"
 
 _SCALE = {"energy": (1e3, "meV/atom"), "forces": (1e3, "meV/Å"), "stress": (160.21766208, "GPa")}
 """Quantity -> factor from eV and Å, and the unit that is printed."""
-
-_FORMAT = {"angstrom": ".4f", "GPa": ".1f", "eV": ".3f"}
 
 
 def print_summary(node: orm.ProcessNode, console: Console) -> None:
@@ -27,17 +25,17 @@ def print_summary(node: orm.ProcessNode, console: Console) -> None:
     if subject.kind != FINETUNE:
         tables = property_tables(subject.measured) if subject.measured is not None else iter(())
     else:
-        tables = summary_tables(subject.summary) if subject.summary else iter(())
+        tables = summary_tables(subject.summary, subject.measured) if subject.summary else iter(())
     for table in tables:
         console.print(table)
 
 
-def summary_tables(summary: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield the tables of a fine-tuning: test errors, properties, forgetting."""
+def summary_tables(summary: Mapping[str, Any], measured: Measured | None) -> Iterator[Table]:
+    """Yield the tables of a fine-tuning: test errors, properties before and after, forgetting."""
     name = "test" if "test" in summary["errors"] else next(iter(summary["errors"]))
     yield _error_table(summary["errors"][name], f"Held-out errors on {name} (root mean square), before -> after")
-    if summary["properties"].get("baseline"):
-        yield _property_table(summary)
+    if measured is not None:
+        yield from property_tables(measured)
     if summary["best"] in summary["forgetting"]:
         yield _forgetting_table(summary["forgetting"][summary["best"]])
 
@@ -63,33 +61,6 @@ def _change(row: Mapping[str, Any] | None, factor: float) -> str:
     worse = row["after"] > row["before"]
     text = f"{row['before'] * factor:.1f} -> {row['after'] * factor:.1f}"
     return f"[red]{text}[/red]" if worse else text
-
-
-def _property_table(summary: Mapping[str, Any]) -> Table:
-    """Return every comparable number before and after, beside the reference data."""
-    before = summary["properties"]["baseline"]
-    after = summary["properties"].get(summary["best"], {})
-    table = Table(title="Properties, before -> after, beside DFT", title_justify="left")
-    for heading in ("property", "quantity", "unit", "before", "after", "DFT (published)", "flags after"):
-        table.add_column(heading, justify="right" if heading in ("before", "after", "DFT (published)") else "left")
-    reference = load_reference()
-    for name, record in before.items():
-        later = {item["key"]: item for item in after.get(name, {}).get("quantities", ())}
-        flags = ", ".join(flag["name"] for flag in after.get(name, {}).get("flags", ()))
-        element = str(record["inputs"].get("element", ""))
-        for item in record.get("quantities", ()):
-            style = _FORMAT.get(item["unit"], ".4g")
-            known = reference.get(element, item["key"])
-            table.add_row(
-                f"{element} {name}",
-                item["label"],
-                item["unit"],
-                format(item["value"], style),
-                format(later[item["key"]]["value"], style) if item["key"] in later else "-",
-                format(known.value, style) if known is not None else "",
-                flags,
-            )
-    return table
 
 
 def _forgetting_table(drift: Mapping[str, Any]) -> Table:
