@@ -38,6 +38,14 @@ def computer_file(tmp_path):
     return path
 
 
+@pytest.fixture(autouse=True)
+def _same_options(aiida_profile):
+    """Leave the options of the profile, which other tests share, as they were."""
+    yield
+    for option in ("caching.enabled_for", "caching.disabled_for"):
+        get_config().unset_option(option, scope=get_profile().name)
+
+
 def invoke(*arguments: object):
     """Run the command in this process, with the profile that is loaded."""
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -62,21 +70,16 @@ def test_a_file_becomes_a_computer_with_worker_and_codes(clean_profile, computer
 
 def test_properties_are_not_computed_twice_unless_the_profile_says_so(clean_profile, computer_file):
     config, profile = get_config(), get_profile()
-    options = {"caching.enabled_for", "caching.disabled_for"}
-    try:
-        config.set_option("caching.enabled_for", ["aiida.calculations:core.*"], scope=profile.name)
-        assert "cache       on for" in invoke("setup", computer_file, "--no-test").output
-        assert get_use_cache(identifier=CACHED)
-        assert get_use_cache(identifier="aiida.calculations:core.arithmetic.add")
-        assert not get_use_cache(identifier="aiida.calculations:mlip.train")
-        assert "cache" not in invoke("setup", computer_file, "--no-test").output
-        config.unset_option("caching.enabled_for", scope=profile.name)
-        config.set_option("caching.disabled_for", ["aiida.calculations:mlip.*"], scope=profile.name)
-        assert "cache" not in invoke("setup", computer_file, "--no-test").output
-        assert not get_use_cache(identifier=CACHED)
-    finally:
-        for option in options:
-            config.unset_option(option, scope=profile.name)
+    config.set_option("caching.enabled_for", ["aiida.calculations:core.*"], scope=profile.name)
+    assert "cache       on for" in invoke("setup", computer_file, "--no-test").output
+    assert get_use_cache(identifier=CACHED)
+    assert get_use_cache(identifier="aiida.calculations:core.arithmetic.add")
+    assert not get_use_cache(identifier="aiida.calculations:mlip.train")
+    assert "cache" not in invoke("setup", computer_file, "--no-test").output
+    config.unset_option("caching.enabled_for", scope=profile.name)
+    config.set_option("caching.disabled_for", ["aiida.calculations:mlip.*"], scope=profile.name)
+    assert "cache" not in invoke("setup", computer_file, "--no-test").output
+    assert not get_use_cache(identifier=CACHED)
 
 
 def test_failed_checks_are_an_error_and_the_computer_stays(clean_profile, computer_file):
