@@ -130,10 +130,10 @@ def test_a_chain_ends_where_a_job_finishes_nothing_new(run: Run) -> None:
 
 @pytest.mark.slow
 def test_a_job_out_of_time_is_continued_and_the_chain_comes_from_the_cache(run: Run) -> None:
-    """Fourteen relaxations, each of about 0.8 s of one core, in jobs of 7 s."""
+    """Fifty relaxations, each of a third of a second of an idle core and seconds of a busy one, in jobs of 7 s."""
     cell = {"property": "vacancy", "element": "W", "sizes": [10], "fmax": 1e-4}
-    cells = {f"seed_{seed:02d}": {**cell, "seed": seed} for seed in range(14)}
-    outputs, node = run(cells, options={"max_wallclock_seconds": 8}, max_iterations=orm.Int(20))
+    cells = {f"seed_{seed:02d}": {**cell, "seed": seed} for seed in range(50)}
+    outputs, node = run(cells, options={"max_wallclock_seconds": 8}, max_iterations=orm.Int(60))
     assert node.is_finished_ok, node.exit_message
     first, second, *_ = chain = jobs(node)
     assert [job.exit_status for job in chain] == [400] * (len(chain) - 1) + [0]
