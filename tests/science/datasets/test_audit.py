@@ -221,3 +221,29 @@ def test_the_tungsten_data_of_the_examples_have_no_errors():
     report = audit(list(read_labelled(path)))
     assert report.errors == ()
     assert report.not_judged.keys() == {"leakage"}
+
+
+@pytest.mark.parametrize(("error", "severity"), [(0.06, "warning"), (0.3, "error")])
+def test_the_first_frame_of_a_kind_may_be_one_that_the_baseline_gets_wrong(error: float, severity: str) -> None:
+    """Forty strained crystals say nothing about a vacancy: a foundation model may be off by 0.1 eV/atom for it."""
+    rng = np.random.default_rng(5)
+    frames = [bulk("Cu", "fcc", a=3.61, cubic=True) for _ in range(40)]
+    for atoms in frames:
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.normal(scale=0.02, size=(3, 3))), scale_atoms=True)
+    vacancy = (bulk("Cu", "fcc", a=3.61, cubic=True) * (2, 1, 1))[1:]
+    vacancy.positions += rng.normal(scale=0.03, size=vacancy.positions.shape)
+    frames.append(vacancy)
+    energies, forces, stresses = [], [], []
+    for index, atoms in enumerate(frames):
+        atoms.calc = EMT()
+        atoms.info |= {keys.ENERGY: atoms.get_potential_energy(), keys.STRESS: atoms.get_stress()}
+        atoms.info[keys.CONFIG_TYPE] = "vacancy" if atoms is vacancy else "strained"
+        atoms.arrays[keys.FORCES] = atoms.get_forces()
+        wrong = error if atoms is vacancy else rng.normal(scale=2e-3)
+        energies.append(atoms.info[keys.ENERGY] + wrong * len(atoms))
+        forces.append(0.95 * atoms.get_forces())
+        stresses.append(0.95 * atoms.get_stress())
+        frames[index].calc = None
+    report = audit(frames, baseline=Baseline(np.array(energies), forces, np.array(stresses), name="a foundation model"))
+    assert found(report, "energy_outliers", severity) == [40]
+    assert report.ok(strict=True) == (severity == "warning")

@@ -48,7 +48,7 @@ def energy_outliers(context: Context) -> Iterator[Finding]:
         worse = _force_disagreement(context, index)
         if far.deviation > far.limit * max(_novelty(context, index), worse or 1.0):
             large = far.deviation > context.settings.energy_offset_error
-            certain = worse is not None and (large or not _fits_the_rest(context, index))
+            certain = worse is not None and (large or not _may_be_the_potential(context, index, far.deviation))
             found[Severity.ERROR if certain else Severity.WARNING][index] = far
     for severity, outliers in found.items():
         if outliers:
@@ -93,17 +93,21 @@ def _far(context: Context, residuals: Array, factor: float = 1.0) -> dict[int, _
     return found
 
 
-def _fits_the_rest(context: Context, index: int) -> bool:
-    """Return whether an energy that a baseline potential contradicts fits the other energies and forces of the set.
+def _may_be_the_potential(context: Context, index: int, deviation: float) -> bool:
+    """Return whether an energy that a baseline potential contradicts may be right, and the potential wrong.
 
-    The error is then the potential's: foundation models are off by 0.1 eV/atom for some structures.
+    Where the other energies and forces of the set tell about this frame, they decide. Where they do not, because the
+    frame is the first of its kind, it may be up to the error that foundation models have for a class of configurations.
     """
-    fit = context.fit
-    if context.reference is None or not context.reference.is_potential or fit is None:
+    if context.reference is None or not context.reference.is_potential:
         return False
+    fit = context.fit
+    if fit is None:
+        return deviation < context.settings.energy_offset
     residuals = context.residuals_against(fit)
-    certain = np.isfinite(residuals[index]) and fit.energy_novelty(index) < _NOVEL
-    return bool(certain and index not in _far(context, residuals))
+    if np.isfinite(residuals[index]) and fit.energy_novelty(index) < _NOVEL:
+        return index not in _far(context, residuals)
+    return deviation < context.settings.energy_offset
 
 
 def _without_composition(context: Context) -> Array:
