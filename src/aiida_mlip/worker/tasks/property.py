@@ -91,13 +91,17 @@ class Progress:
         }
 
     def write(self, folder: Path) -> None:
-        """Write the file that a restart goes on from, and the structures."""
+        """Write the file that a restart goes on from."""
         document = PartialFile(
             properties=self.records, failed=self.failed, structures=self.structures, unfinished=self.unfinished
         )
         write_atomically(folder / PARTIAL_FILE, document.model_dump_json())
-        for name, text in self.structures.items():
-            write_atomically(folder / f"structures_{name}.xyz", text)
+
+    def write_structures(self, folder: Path, *names: str) -> None:
+        """Write the structures of these properties, of those that have any."""
+        for name in names:
+            if name in self.structures:
+                write_atomically(folder / f"structures_{name}.xyz", self.structures[name])
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -113,6 +117,10 @@ def run(context: Context) -> dict[str, Any]:
     settings = parse_settings(PropertySettings, context.job.settings)
     requests = _requests(settings)
     progress = _restart(context, requests)
+    if progress.records or progress.unfinished:
+        progress.write(context.directory)
+        progress.write_structures(context.directory, *progress.records)
+        context.partial.update(progress.payload())
     context.reporter.stage("load")
     potential = load_potential(
         context.path("potential"),
@@ -128,8 +136,9 @@ def run(context: Context) -> dict[str, Any]:
             report = _journal(context, request, progress)
             record, structures = _compute(context, request, calculator, potential.info.elements, report)
             progress.add(request.name, record, structures)
-        progress.write(context.directory)
-        context.partial.update(progress.payload())
+            progress.write(context.directory)
+            progress.write_structures(context.directory, request.name)
+            context.partial.update(progress.payload())
     return progress.payload()
 
 
