@@ -35,7 +35,7 @@ def test_ends_are_alike_and_hold_one_burgers_vector(plane: str, unit: str) -> No
     assert record.usable()
     for circuit in result.burgers:
         assert np.abs(circuit) == pytest.approx([1, 0, 0], abs=1e-6)
-    assert result.energy[-1] == pytest.approx(0.0, abs=0.01)
+    assert result.energy[-1] == pytest.approx(0.0, abs=0.02)
     assert result.barrier >= max(result.energy) - 1e-9 > 0.05
     assert int(np.argmax(result.energy)) == 2
     (quantity,) = record.quantities

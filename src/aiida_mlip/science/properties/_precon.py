@@ -15,11 +15,20 @@ from matscipy.neighbours import neighbour_list
 from numpy.typing import ArrayLike
 from scipy.sparse import diags
 
+from aiida_mlip.science.keys import EV_PER_ANGSTROM3_IN_GPA
 from aiida_mlip.science.properties._base import PropertyError, Report
 from aiida_mlip.science.properties._relax import Relaxation, largest_force
+from aiida_mlip.science.properties._stiffness import CubicStiffness
 
 SMALLEST_DISTANCE = 0.6
 """Distance of two atoms, in nearest-neighbour distances, below which the potential has collapsed."""
+
+
+DECAY = 3.0
+"""How fast the preconditioner falls off with the distance of two atoms."""
+
+REACH = 2.0
+"""Range of the preconditioner, in nearest-neighbour distances."""
 
 
 class HeldExp(Exp):
@@ -48,13 +57,25 @@ class CollapsedCoreError(PropertyError):
     """Atoms sit on one another: the potential cannot describe this core."""
 
 
-def crystal_preconditioner(neighbour: float, held: ArrayLike = ()) -> HeldExp:
-    """Return the preconditioner of D. Packwood et al., J. Chem. Phys. 144, 164109 (2016).
+def crystal_preconditioner(a: float, stiffness: CubicStiffness, held: ArrayLike = ()) -> HeldExp:
+    """Return the preconditioner of D. Packwood et al., J. Chem. Phys. 144, 164109 (2016), for a bcc crystal.
 
-    :param neighbour: distance of nearest neighbours [Å].
+    Its scale follows from the elastic constants, which saves the two force calls that finding it takes: it has the
+    longitudinal modulus of the crystal, averaged over directions, for waves that are long.
+
+    :param a: lattice constant of the cubic cell [Å].
     :param held: atoms whose height stays.
     """
-    return HeldExp(held, A=3.0, r_NN=neighbour, r_cut=2.0 * neighbour)
+    neighbour = a * np.sqrt(3) / 2
+    grid = np.arange(-4, 5)
+    corners = np.stack(np.meshgrid(grid, grid, grid), axis=-1).reshape(-1, 3).astype(float)
+    sites = a * np.concatenate([corners, corners + 0.5])
+    distance = np.linalg.norm(sites, axis=1)
+    distance = distance[(distance > 0.1 * a) & (distance < REACH * neighbour)]
+    moments = float(np.sum(np.exp(-DECAY * (distance / neighbour - 1)) * distance**2))
+    modulus = 0.6 * stiffness.c11 + 0.4 * (stiffness.c12 + 2 * stiffness.c44)
+    scale = 6 * modulus / EV_PER_ANGSTROM3_IN_GPA * a**3 / 2 / moments
+    return HeldExp(held, A=DECAY, r_NN=neighbour, r_cut=REACH * neighbour, mu=scale)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from aiida_mlip.science.models import StrictModel
 from aiida_mlip.science.properties._cores import Columns, CoreLabel, label_core
 from aiida_mlip.science.properties._dislocations import Cylinder, Exchange, core_energy
 from aiida_mlip.science.properties._precon import Limits, Watch, crystal_preconditioner, relax_preconditioned
+from aiida_mlip.science.properties._stiffness import CubicStiffness
 
 
 class RelaxedCore(StrictModel):
@@ -73,6 +74,7 @@ class Setting:
     :param cylinder: the cylinder.
     :param columns: its columns.
     :param b: length of the Burgers vector [Å].
+    :param stiffness: elastic constants of the crystal.
     :param bulk_energy: of the crystal [eV/atom].
     :param radius: of the region that relaxes [Å].
     :param fix_width: of the ring around it [Å].
@@ -83,6 +85,7 @@ class Setting:
     cylinder: Cylinder
     columns: Columns
     b: float
+    stiffness: CubicStiffness
     bulk_energy: float
     radius: float
     fix_width: float
@@ -106,7 +109,7 @@ class Setting:
 
     def preconditioner(self, held: NDArray[np.intp] | None = None) -> Exp:
         """Return the preconditioner of the crystal; atoms ``held`` keep their height."""
-        return crystal_preconditioner(self.b, held if held is not None else ())
+        return crystal_preconditioner(2 * self.b / np.sqrt(3), self.stiffness, held if held is not None else ())
 
     def rebuilt(self, positions: Sequence[Sequence[float]]) -> Atoms:
         """Return kept positions as a configuration whose outer ring is fixed."""

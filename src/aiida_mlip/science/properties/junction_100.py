@@ -165,9 +165,10 @@ def run(inputs: JunctionInputs, calculator: BaseCalculator, report: Report) -> O
         radius=inputs.radius,
         fix_width=inputs.fix_width,
     )
-    first = _relaxed_end(inputs, cylinder, cylinder.with_core(cylinder.start), calculator, Watch(report, "first end"))
+    setting = (inputs, crystal, cylinder, calculator)
+    first = _relaxed_end(setting, cylinder.with_core(cylinder.start), Watch(report, "first end"))
     start = cylinder.displaced(np.array(first.positions) - cylinder.bulk.positions)
-    last = _relaxed_end(inputs, cylinder, translated(start, cylinder), calculator, Watch(report, "last end"))
+    last = _relaxed_end(setting, translated(start, cylinder), Watch(report, "last end"))
 
     def search() -> dict[str, object]:
         ends = [cylinder.displaced(np.array(end.positions) - cylinder.bulk.positions) for end in (first, last)]
@@ -180,9 +181,9 @@ def run(inputs: JunctionInputs, calculator: BaseCalculator, report: Report) -> O
 
 
 def _relaxed_end(
-    inputs: JunctionInputs, cylinder: Cylinder, atoms: Atoms, calculator: BaseCalculator, watch: Watch
+    setting: tuple[JunctionInputs, DislocationCrystal, Cylinder, BaseCalculator], atoms: Atoms, watch: Watch
 ) -> _End:
-    neighbour = float(np.linalg.norm(cylinder.burgers)) * np.sqrt(3) / 2
+    inputs, crystal, cylinder, calculator = setting
 
     def make() -> dict[str, object]:
         if watch.stage == "first end":
@@ -190,8 +191,9 @@ def _relaxed_end(
             shift = generator.normal(scale=inputs.noise, size=atoms.positions.shape)
             atoms.positions[~cylinder.fixed] += shift[~cylinder.fixed]
         atoms.calc = calculator
-        limits = Limits(inputs.fmax, inputs.max_steps, neighbour)
-        found = relax_preconditioned(atoms, crystal_preconditioner(neighbour), limits, watch)
+        limits = Limits(inputs.fmax, inputs.max_steps, crystal.a * np.sqrt(3) / 2)
+        preconditioner = crystal_preconditioner(crystal.a, crystal.stiffness)
+        found = relax_preconditioned(atoms, preconditioner, limits, watch)
         positions = atoms.positions.tolist()
         return _End(positions=positions, fmax=found.fmax, steps=found.steps, converged=found.converged).model_dump(
             mode="json"
@@ -204,11 +206,10 @@ def _search(
     inputs: JunctionInputs, crystal: DislocationCrystal, cylinder: Cylinder, images: list[Atoms], watch: Watch
 ) -> _KeptPath:
     """Relax the ``images``, the first of which has a calculator, and take their energies."""
-    neighbour = float(np.linalg.norm(cylinder.burgers)) * np.sqrt(3) / 2
     found: Path = relax_band(
         images,
         images[0].calc,
-        crystal_preconditioner(neighbour),
+        crystal_preconditioner(crystal.a, crystal.stiffness),
         fmax=inputs.fmax_path,
         max_iterations=inputs.max_steps,
         report=watch.report,

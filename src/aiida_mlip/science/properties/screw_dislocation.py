@@ -106,6 +106,7 @@ class _Work:
             cylinder=cylinder,
             columns=columns_of(cylinder.bulk, b),
             b=b,
+            stiffness=self.crystal.stiffness,
             bulk_energy=self.crystal.energy,
             radius=radius,
             fix_width=inputs.fix_width,
