@@ -111,7 +111,7 @@ def train(
         protocol=asked["protocol"],
         overrides=overrides,
     )
-    builder.metadata.label = f"tungsten, classes up to {name}"
+    builder.metadata.label = f"class by class, up to {name}"
     return builder
 
 
@@ -153,7 +153,7 @@ def main(
         protocol=asked["protocol"],
         overrides={"properties": {name: PROPERTIES.get(name, {}) for name in properties}},
     )
-    builder.metadata.label = "tungsten, class by class"
+    builder.metadata.label = "class by class"
     node = run(builder, console)
     if "summary" not in node.outputs:
         raise click.ClickException(f"no evaluation: [{node.exit_status}] {node.exit_message}")
