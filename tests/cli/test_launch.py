@@ -65,3 +65,13 @@ def test_what_is_wrong_is_named_with_a_remedy(launch, changes: dict, messages: l
     for message in messages:
         assert message in result.output
     assert QueryBuilder().append(ProcessNode).count() == 0
+
+
+def test_nodes_may_be_given_by_pk(tmp_path: Path) -> None:
+    from aiida_mlip.cli._launch_file import FinetuneFile, read_launch
+
+    file = tmp_path / "own.yaml"
+    file.write_text("computer: here\npotential: 12\nsets: {training: 13, validation: own}\n", encoding="utf-8")
+    described = read_launch(file, FinetuneFile, "itself")
+    assert described.potential == "12"
+    assert described.sets == {"training": "13", "validation": "own"}

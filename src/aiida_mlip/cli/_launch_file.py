@@ -34,7 +34,7 @@ class FinetuneFile(LaunchFile):
 
     potential: Identifier = Field(description="foundation model: pk, uuid or label")
     dataset: Identifier | None = Field(default=None, description="data set to be split: pk, uuid or label")
-    sets: dict[str, str] = Field(default_factory=dict, description="own split: training, validation, test")
+    sets: dict[str, Identifier] = Field(default_factory=dict, description="own split: training, validation, test")
     replay_pool: Identifier | None = Field(default=None, description="configurations to choose a replay set from")
 
     @model_validator(mode="after")

@@ -149,4 +149,7 @@ def _keep_processes_alive() -> None:
 
     if get_active_processes(project="id"):
         command = ["verdi", "-p", get_profile().name, "process", "repair", "--force"]
-        subprocess.run(command, check=False, capture_output=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            reason = (done.stderr or done.stdout).strip()
+            click.echo(f"processes   may wait for ever: `{' '.join(command)}` failed: {reason}", err=True)
