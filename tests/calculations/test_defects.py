@@ -15,6 +15,7 @@ from aiida_mlip.calculations.defects import bulk_settings, defect_settings, summ
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.defects import DefectSettings
 from aiida_mlip.schema.tasks import PropertySettings
+from aiida_mlip.science.defects import JOB_FAILED
 
 pytestmark = pytest.mark.usefixtures("aiida_profile")
 
@@ -59,22 +60,20 @@ def test_the_summary_says_why_something_is_missing() -> None:
     known = {"architecture": "finnis_sinclair", "elements": ["Nb"]}
     info = {**known, "r_max": 4.4, "dtype": "float64", "num_parameters": 0, "name": "fs", "level_of_theory": "none"}
     potential = PotentialData(io.BytesIO(json.dumps(known).encode()), info)
-    lost = {"type": "JobFailed", "message": "[455] The job was lost twice", "job": "1234"}
     results = orm.Dict(bulk(-15.9))
     job = orm.CalcFunctionNode().store()
     results.base.links.add_incoming(job, LinkType.CREATE, "results")
     summary = summarize_defects(
         orm.List(["Nb"]),
         orm.Dict(ASKED),
-        failures=orm.Dict({"p": {"Nb": {"vacancy": lost}}}),
         potentials={"p": potential},
         results={"p": {"Nb": {"bulk": results}}},
     ).get_dict()
     case = summary["cases"]["p"]["Nb"]
-    assert case["failed"]["vacancy"] == {"type": "JobFailed", "message": "[455] The job was lost twice"}
+    assert case["failed"]["vacancy"] == JOB_FAILED
     assert case["failed"]["screw_dislocation"]["type"] == "UnstableConstants"
     assert "C44 = -15.9 GPa" in case["failed"]["screw_dislocation"]["message"]
-    assert case["jobs"] == {"eos": job.uuid, "elastic": job.uuid, "vacancy": "1234"}
+    assert case["jobs"] == {"eos": job.uuid, "elastic": job.uuid}
     assert case["cached"] == []
     assert summary["potentials"]["p"] == {
         "uuid": potential.uuid, "label": "fs", "architecture": "finnis_sinclair", "level_of_theory": "none",

@@ -65,10 +65,10 @@ def test_a_case_lists_what_there_is_and_why_the_rest_is_missing() -> None:
         "bulk": {"properties": {"eos": EOS.model_dump()}, "failed": {"elastic": failure}},
         "vacancy": {"properties": {"vacancy": {"property": "vacancy", "inputs": {}, "result": {}}}, "failed": {}},
     }
-    records, failed = defects.summarize_case(asked, "Nb", results, {"lost": {"type": "JobFailed", "message": "[455]"}})
+    records, failed = defects.summarize_case(asked, "Nb", results)
     assert list(records) == ["eos", "vacancy"]
     assert failed["elastic"]["message"] == "no minimum"
-    assert failed["lost"]["message"] == "[455]"
+    assert failed["lost"] == defects.JOB_FAILED
 
 
 def test_deviations_compare_equal_units_and_grade_only_what_may_be_used() -> None:

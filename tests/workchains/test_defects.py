@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
 
-from aiida_mlip.calculations.property import PropertyCalculation
 from aiida_mlip.cli._profile import CACHED
 from aiida_mlip.computers.defaults import job_options
 from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.report.subject import Subject
 from aiida_mlip.science import defects
 from aiida_mlip.workchains.defects import DefectsWorkChain
 from aiida_mlip.workchains.property_base import PropertyBaseWorkChain
@@ -156,8 +157,20 @@ def test_without_any_crystal_there_is_nothing_to_start_from(launch, broken_code)
     case = node.outputs.summary["cases"]["fs"]["W"]
     assert case["records"] == {}
     assert set(case["failed"]) == {"eos", "elastic", "vacancy"}
-    assert "python3" in case["failed"]["eos"]["message"]
-    assert orm.load_node(case["jobs"]["eos"]).process_class is PropertyCalculation
+    assert case["failed"]["eos"] == defects.JOB_FAILED
+    assert case["jobs"] == {}
+    assert "python3" in node.exit_message
+    shown = Subject(node).measured.cases["fs", "W"].failed
+    assert "python3" in shown["eos"]["message"]
+    assert shown["vacancy"]["type"] == "NoBulk"
+
+
+def test_all_that_a_summary_rests_on_has_a_creator_or_was_given(launch, broken_code) -> None:
+    potentials = {"fs": potential("finnis_sinclair", "W"), "lj": potential("lj", "W")}
+    node = launch(elements=["W"], properties={}, potentials=potentials, codes={"lj": broken_code})
+    given = {link.node.pk for link in node.base.links.get_incoming().all()}
+    inputs = node.outputs.summary.creator.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all_nodes()
+    assert [data for data in inputs if data.creator is None and data.pk not in given] == []
 
 
 @pytest.mark.slow

@@ -49,7 +49,6 @@ def attempted(
 def summarize_defects(
     elements: orm.List,
     properties: orm.Dict,
-    failures: orm.Dict | None = None,
     reference: orm.Dict | None = None,
     **nodes: Any,
 ) -> orm.Dict:
@@ -57,25 +56,22 @@ def summarize_defects(
 
     :param nodes: ``potentials``: name -> potential; ``results``: potential -> element -> job -> results of
         ``mlip.property``, of all jobs that left some.
-    :param failures: potential -> element -> job -> ``type``, ``message`` and ``job`` (uuid) of those that left none.
     :param reference: content of a reference file that counts more than the data of this package.
     """
     known = load_reference(documents=[reference.get_dict()] if reference is not None else [])
-    unfinished = failures.get_dict() if failures is not None else {}
     cases: dict[str, Any] = {}
     deviations: dict[str, Any] = {}
     for name in nodes["potentials"]:
         cases[name], deviations[name] = {}, {}
         for element in elements.get_list():
             done: Mapping[str, orm.Dict] = nodes.get("results", {}).get(name, {}).get(element, {})
-            lost = unfinished.get(name, {}).get(element, {})
             records, failed = defects.summarize_case(
-                properties.get_dict(), element, {job: node.get_dict() for job, node in done.items()}, lost
+                properties.get_dict(), element, {job: node.get_dict() for job, node in done.items()}
             )
             cases[name][element] = {
                 "records": {key: record.model_dump(mode="json") for key, record in records.items()},
-                "failed": {key: {"type": item["type"], "message": item["message"]} for key, item in failed.items()},
-                **_jobs(list(properties.get_dict()), done, lost),
+                "failed": failed,
+                **_jobs(list(properties.get_dict()), done),
             }
             deviations[name][element] = defects.deviations(records, element, known)
     return orm.Dict(
@@ -93,18 +89,16 @@ def _settings(settings: orm.Dict, inputs: Mapping[str, Any]) -> orm.Dict:
     return orm.Dict(with_property_defaults(PropertySettings(**settings.get_dict(), properties=dict(inputs))))
 
 
-def _jobs(names: list[str], done: Mapping[str, orm.Dict], lost: Mapping[str, Any]) -> dict[str, Any]:
-    """Return property -> uuid of its job, and the properties whose job came from the cache."""
+def _jobs(names: list[str], done: Mapping[str, orm.Dict]) -> dict[str, Any]:
+    """Return property -> uuid of the job that left its results, and the properties whose job came from the cache."""
     jobs, cached = {}, []
     for name in names:
-        job = defects.BULK_JOB if name in defects.BULK else name
+        job = defects.job_of(name)
         if job in done:
             creator = done[job].creator
             jobs[name] = str(creator.uuid)
             if creator.base.caching.is_created_from_cache:
                 cached.append(name)
-        elif lost.get(job, {}).get("job"):
-            jobs[name] = str(lost[job]["job"])
     return {"jobs": jobs, "cached": cached}
 
 

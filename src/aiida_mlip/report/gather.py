@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -12,9 +13,12 @@ from aiida.common.links import LinkType
 
 from aiida_mlip.provenance.ancestry import ancestry
 from aiida_mlip.provenance.lineage import POTENTIAL, Training, trained_from
-from aiida_mlip.report.measured import Measured, element_of, from_records, from_summary
+from aiida_mlip.report.measured import Case, Measured, element_of, from_records, from_summary
 from aiida_mlip.report.subject import BASELINE, Subject, results
 from aiida_mlip.science import reference
+from aiida_mlip.science.defects import JOB_FAILED, job_of, reference_document
+from aiida_mlip.workchains.defects import Job
+from aiida_mlip.workchains.reasons import reason_of
 
 DEFECTS = "mlip.defects"
 BEFORE, AFTER = "before", "after"
@@ -47,17 +51,28 @@ def _elements(found: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
 def _defects(subject: Subject) -> Measured | None:
     if subject.summary:
         potentials = subject.summary.get("potentials", {})
-        return from_summary(subject.summary, parents({n: str(p.get("uuid", "")) for n, p in potentials.items()}))
+        found = from_summary(subject.summary, parents({n: str(p.get("uuid", "")) for n, p in potentials.items()}))
+        cases = {key: _with_reasons(case, subject.steps) for key, case in found.cases.items()}
+        return dataclasses.replace(found, cases=cases)
     nodes = {
         link.link_label.removeprefix("potentials__"): link.node
         for link in subject.node.base.links.get_incoming(link_type=_INPUTS).all()
         if link.link_label.startswith("potentials__")
     }
-    found = list(_so_far(subject.steps.values(), {node.pk: name for name, node in nodes.items()}))
-    if not found:
+    pairs = list(_so_far(subject.steps.values(), {node.pk: name for name, node in nodes.items()}))
+    if not pairs:
         return None
-    known = references(_elements(found))
-    return from_records(found, known, parents({name: node.uuid for name, node in nodes.items()}))
+    known = references(_elements(pairs))
+    return from_records(pairs, known, parents({name: node.uuid for name, node in nodes.items()}))
+
+
+def _with_reasons(case: Case, steps: Mapping[str, orm.ProcessNode]) -> Case:
+    """Return the case with the words of the jobs that left no result; the summary knows no more than that."""
+    failed = {}
+    for name, reason in case.failed.items():
+        step = steps.get(Job(case.potential, case.element, job_of(name)).label) if reason == JOB_FAILED else None
+        failed[name] = reason if step is None else {**reason, "message": reason_of(step)}
+    return dataclasses.replace(case, failed=failed)
 
 
 def _so_far(
@@ -79,16 +94,7 @@ def _built_in() -> reference.ReferenceSet:
 
 def references(elements: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return element -> values and curves of the built-in reference data, as a summary holds them."""
-    known = _built_in()
-    found: dict[str, dict[str, Any]] = {}
-    for element in dict.fromkeys(elements):
-        values = {key: known.get(element, key) for key in known.keys(element)}
-        curves = {key: known.curve(element, key) for key in known.curve_keys(element)}
-        found[element] = {
-            "values": {key: item.model_dump(mode="json") for key, item in values.items() if item is not None},
-            "curves": {key: item.model_dump(mode="json") for key, item in curves.items() if item is not None},
-        }
-    return found
+    return reference_document(_built_in(), dict.fromkeys(elements))
 
 
 def parents(uuids: Mapping[str, str]) -> dict[str, str]:

@@ -35,12 +35,18 @@ Reason = dict[str, str]
 
 _NO_FIELD = "without a stable crystal there is no elastic field of a dislocation to start from"
 
-_NOT_RUN: Reason = {"type": "NoResult", "message": "its job left no result of this name"}
+JOB_FAILED: Reason = {"type": "JobFailed", "message": "its job left no result"}
+"""Of a property whose job left nothing; why, is known to the job alone."""
 
 
 def kind_of(name: str, inputs: Inputs) -> str:
     """Return the name in the registry of a property of the workflow."""
     return str(inputs.get("property", name))
+
+
+def job_of(name: str) -> str:
+    """Return the name of the job that computes a property of the workflow."""
+    return BULK_JOB if name in BULK else name
 
 
 def bulk_of(asked: Mapping[str, Inputs], element: str) -> dict[str, dict[str, Any]]:
@@ -145,27 +151,13 @@ def reference_document(known: ReferenceSet, elements: Iterable[str]) -> dict[str
     }
 
 
-def unusable(records: Mapping[str, PropertyRecord]) -> list[str]:
-    """Return a line for each flag that forbids the use of a number."""
-    return [
-        f"{name}: {flag.name} ({flag.message})"
-        for name, record in records.items()
-        for flag in record.flags
-        if flag.unusable
-    ]
-
-
 def summarize_case(
-    asked: Mapping[str, Inputs],
-    element: str,
-    results: Mapping[str, Mapping[str, Any]],
-    failures: Mapping[str, Reason],
+    asked: Mapping[str, Inputs], element: str, results: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, PropertyRecord], dict[str, Reason]]:
     """Return what is known of one case: the records that have a result, and why the others have none.
 
     :param asked: name -> inputs, without element.
     :param results: job -> its ``properties`` and ``failed``; the job ``bulk`` has those of the perfect crystal.
-    :param failures: job -> why it left no results.
     """
     records: dict[str, PropertyRecord] = {}
     failed: dict[str, Reason] = {}
@@ -176,6 +168,5 @@ def summarize_case(
     for name in asked:
         if name in records or name in failed:
             continue
-        job = BULK_JOB if name in BULK else name
-        failed[name] = failures.get(job) or skipped.get(name) or _NOT_RUN
+        failed[name] = skipped.get(name, JOB_FAILED)
     return {name: records[name] for name in asked if name in records}, failed

@@ -12,7 +12,7 @@ from aiida_mlip.calculations import defects as defect_functions
 from aiida_mlip.computers.defaults import max_concurrent
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
-from aiida_mlip.science.defects import BULK_JOB
+from aiida_mlip.science.defects import BULK_JOB, JOB_FAILED, Reason, job_of
 from aiida_mlip.workchains.defects_inputs import (
     complete_properties,
     complete_settings,
@@ -20,6 +20,7 @@ from aiida_mlip.workchains.defects_inputs import (
     validate_defects,
 )
 from aiida_mlip.workchains.property_base import PropertyBaseWorkChain
+from aiida_mlip.workchains.reasons import reason_of
 
 
 class Job(NamedTuple):
@@ -169,20 +170,15 @@ class DefectsWorkChain(WorkChain):
     def summarize(self) -> None:
         """Put all cases side by side, beside the reference data, and return the structures."""
         results: dict[str, Any] = {}
-        failures: dict[str, Any] = {}
         structures: dict[str, Any] = {}
         for job in map(Job._make, self.ctx.jobs):
             found = self._results(job)
             if found is not None:
                 _put(results, found, job)
-            else:
-                _put(failures, self._failure(job), job)
             outputs = self.ctx[job.label].outputs
             for name, node in outputs.structures.items() if "structures" in outputs else ():
                 _put(structures, node, job._replace(name=name))
-        optional = {"failures": orm.Dict(failures)} if failures else {}
-        if "reference" in self.inputs:
-            optional["reference"] = self.inputs.reference
+        optional = {"reference": self.inputs.reference} if "reference" in self.inputs else {}
         self.ctx.summary = defect_functions.summarize_defects(
             self.inputs.elements,
             self.inputs.properties,
@@ -229,23 +225,18 @@ class DefectsWorkChain(WorkChain):
         outputs = self.ctx[job.label].outputs
         return outputs.results if "results" in outputs else None
 
-    def _failure(self, job: Job) -> dict[str, str]:
-        """Return why a job left no results."""
-        chain = self.ctx[job.label]
-        jobs = [node for node in chain.called if isinstance(node, orm.CalcJobNode)]
-        state = chain.exception or chain.exit_message or chain.process_status or str(chain.process_state)
-        last = {"job": max(jobs, key=lambda node: node.pk).uuid} if jobs else {}
-        status = f"[{chain.exit_status}] " if chain.exit_status is not None else ""
-        return {"type": "JobFailed", "message": f"{status}{state}", **last}
-
     def _missing(self) -> list[str]:
         """Return a line for each property without a result."""
         return [
-            f"{name} of {element} with {potential}: {reason['message']}"
+            f"{name} of {element} with {potential}: {self._why(Job(potential, element, job_of(name)), reason)}"
             for potential, elements in self.ctx.summary["cases"].items()
             for element, case in elements.items()
             for name, reason in case["failed"].items()
         ]
+
+    def _why(self, job: Job, reason: Reason) -> str:
+        """Return why a property has no result; of a job that left none the summary knows no more than that."""
+        return reason_of(self.ctx[job.label]) if reason == JOB_FAILED else reason["message"]
 
     def _unusable(self) -> list[str]:
         """Return a line for each flag that forbids the use of a number."""

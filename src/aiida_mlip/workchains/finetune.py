@@ -18,6 +18,7 @@ from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.forgetting import forgetting_frames
 from aiida_mlip.workchains.finetune_inputs import default_dict, finetune_builder, set_problems, validate_finetune
+from aiida_mlip.workchains.reasons import reason_of
 from aiida_mlip.workchains.train_base import TrainBaseWorkChain
 
 FORGETTING = "forgetting"
@@ -171,7 +172,7 @@ class FinetuneWorkChain(WorkChain):
         """Take the labelled set, or stop."""
         job = self.ctx.replay_labels
         if not job.is_finished_ok:
-            return self.exit_codes.ERROR_REPLAY_FAILED.format(reason=_reason(job))
+            return self.exit_codes.ERROR_REPLAY_FAILED.format(reason=reason_of(job))
         self.ctx.replay_set = job.outputs.labelled["replay"]
         return None
 
@@ -238,7 +239,7 @@ class FinetuneWorkChain(WorkChain):
             for name, job in jobs.items()
             if job.is_finished_ok and "potential" in job.outputs
         }
-        reasons = "; ".join(f"{name}: {_reason(job)}" for name, job in jobs.items() if not job.is_finished_ok)
+        reasons = "; ".join(f"{name}: {reason_of(job)}" for name, job in jobs.items() if not job.is_finished_ok)
         if not self.ctx.members:
             return self.exit_codes.ERROR_TRAINING_FAILED.format(reason=reasons)
         if reasons:
@@ -334,10 +335,10 @@ class FinetuneWorkChain(WorkChain):
         """Return why the evaluation of a potential failed, or an empty text; failed properties go on record only."""
         job = self.ctx.get(f"{name}_properties")
         if job is not None and not job.is_finished_ok:
-            self.report(f"properties of {name}: {_reason(job)}")
-            self.ctx.failures.append(f"properties of {name}: {_reason(job)}")
+            self.report(f"properties of {name}: {reason_of(job)}")
+            self.ctx.failures.append(f"properties of {name}: {reason_of(job)}")
         job = self.ctx[f"{name}_evaluation"]
-        return "" if job.is_finished_ok else _reason(job)
+        return "" if job.is_finished_ok else reason_of(job)
 
     def _vary(self, train: AttributeDict, index: int, number: orm.Int) -> AttributeDict:
         """Make the inputs of one member of a committee differ from those of the others."""
@@ -350,15 +351,6 @@ class FinetuneWorkChain(WorkChain):
                 train.training_set, self.inputs.committee, number, metadata=link
             )
         return train
-
-
-def _reason(node: orm.ProcessNode) -> str:
-    """Return why a process did not finish well, in words."""
-    if node.is_excepted:
-        return f"{node.process_label}<{node.pk}> excepted: {node.exception}"
-    if node.is_killed:
-        return f"{node.process_label}<{node.pk}> was killed: {node.process_status}"
-    return f"{node.process_label}<{node.pk}> ended with [{node.exit_status}] {node.exit_message}"
 
 
 __all__ = ("FinetuneWorkChain",)
