@@ -56,6 +56,28 @@ def test_each_further_property_has_complete_settings_of_its_own() -> None:
     assert set(defect_settings(orm.Dict(ASKED), orm.Dict(SETTINGS), orm.Dict(bulk(-15.9)))) == {"vacancy"}
 
 
+def test_equal_settings_have_equal_hashes_however_they_were_asked_for() -> None:
+    """Names, fields and sizes in another order, defaults left out or written down, whole numbers or not."""
+    one = {"eos": {}, "elastic": {}, "vacancy": {"sizes": [3, 4], "fmax": 0.01}, "surface": {"surfaces": ["110"]}}
+    two = {
+        "surface": {"max_steps": 300, "surfaces": [[1, 1, 0]], "vacuum": 10},
+        "vacancy": {"structure": "bcc", "fmax": 1e-2, "sizes": (4, 3), "lattice_constant": None},
+        "elastic": {"strains": [0.01, 0.005]},
+        "eos": {"phases": []},
+    }
+    reverse = dict(reversed(SETTINGS.items()))
+
+    def nodes(asked: dict[str, Any], settings: dict[str, Any]) -> dict[str, orm.Dict]:
+        shared = orm.Dict(asked), orm.Dict(settings)
+        return {**bulk_settings(*shared, orm.List(["Nb"])), **defect_settings(*shared, orm.Dict(bulk(28.0)))}
+
+    first, second = nodes(one, SETTINGS), nodes(two, reverse)
+    assert set(first) == set(second) == {"Nb", "vacancy", "surface"}
+    for name, node in first.items():
+        assert node.get_dict() == second[name].get_dict()
+        assert node.base.caching.compute_hash() == second[name].base.caching.compute_hash()
+
+
 def test_the_summary_says_why_something_is_missing() -> None:
     known = {"architecture": "finnis_sinclair", "elements": ["Nb"]}
     info = {**known, "r_max": 4.4, "dtype": "float64", "num_parameters": 0, "name": "fs", "level_of_theory": "none"}
