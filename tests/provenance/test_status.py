@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiida import orm
+from aiida.common.datastructures import CalcJobState
 from aiida.schedulers.datastructures import JobState
 from rich.console import Console
 
@@ -121,7 +122,42 @@ def test_a_killed_process_says_who_killed_it(clean_profile, graphs):
     node.set_process_state("killed")
     node.set_process_status("Killed through `verdi process kill`")
     node.seal()
-    assert "killed: Killed through `verdi process kill`" in rendered(table([state_of(node)])).replace("\n", " ")
+    text = rendered(table([state_of(node)]))
+    assert "killed" in text
+    assert "Killed through `verdi process kill`" in text
+
+
+def test_a_long_exception_leaves_the_other_columns_their_width(clean_profile, graphs):
+    node = graphs.start(orm.WorkChainNode, "DefectsWorkChain", kind="aiida.workflows:mlip.defects")
+    node.set_process_state("excepted")
+    node.set_exception("ImportError: cannot import name 'crystal_energy' from '/a/long/path/to/site-packages/x.py'\n")
+    node.seal()
+    text = rendered(table([state_of(node)]), width=80)
+    assert f"DefectsWorkChain {node.pk}  excepted" in text
+    assert "site-packages" in text
+
+
+@pytest.mark.parametrize(
+    ("job", "scheduler", "shown"),
+    [
+        ("uploading", None, "uploading"),
+        ("unstashing", None, "submitting"),
+        ("withscheduler", None, "submitted"),
+        ("withscheduler", JobState.QUEUED, "queued"),
+        ("retrieving", JobState.DONE, "retrieving"),
+    ],
+)
+def test_a_job_says_where_it_is(clean_profile, graphs, job, scheduler, shown):
+    node = graphs.start(orm.CalcJobNode, "PropertyCalculation", kind="aiida.calculations:mlip.property")
+    node.set_state(CalcJobState(job))
+    if scheduler is not None:
+        node.set_scheduler_state(scheduler)
+    assert state_of(node).detail == shown
+
+
+def test_a_label_that_repeats_the_step_is_printed_once():
+    assert rendered(table([replace(state("vacancy_W"), label="vacancy_W")])).count("vacancy_W") == 1
+    assert "by hand" in rendered(table([replace(state("vacancy_W"), label="by hand")]))
 
 
 def test_a_work_chain_takes_as_long_as_its_slowest_member_and_what_comes_again():
@@ -190,8 +226,8 @@ def test_a_metric_nobody_knows_is_printed_as_it_is():
     assert progress_text(progress) == "x · temperature 300 · pt_head F 61.4 meV/Å"
 
 
-def rendered(what) -> str:
-    console = Console(width=200)
+def rendered(what, width: int = 200) -> str:
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(what)
     return capture.get()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiida_mlip.cli._daemon import idle_reason
 from aiida_mlip.cli._launch_file import read_launch
 from aiida_mlip.cli._launchable import LAUNCHABLE, Launchable
 from aiida_mlip.cli._profile import with_profile
@@ -70,8 +71,10 @@ def _launch(launchable: Launchable[Any], file: Path, *, dry_run: bool, follow: b
     try:
         node = submit(builder)
     except InvalidOperation as error:
-        raise click.ClickException(f"nothing was submitted: {error} Start the daemon: verdi daemon start") from error
+        raise click.ClickException(f"nothing was submitted: {idle_reason() or error}") from error
     click.echo(f"Submitted {node.process_label}<{node.pk}>. Follow it with `aiida-mlip status {node.pk}`.")
+    if (reason := idle_reason()) is not None:
+        click.secho(f"It waits, since {reason}", fg="yellow")
     if follow:
         _follow(node)
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import click
 
+from aiida_mlip.cli._daemon import idle_reason
 from aiida_mlip.cli._nodes import load_process
 from aiida_mlip.cli._profile import with_profile
 
@@ -24,7 +25,8 @@ def status(identifier: str | None, follow: bool, interval: float, days: float) -
         aiida-mlip status
         aiida-mlip status 1234 --watch
     """
-    from rich.console import Console, RenderableType
+    from rich.console import Console, Group, RenderableType
+    from rich.text import Text
 
     from aiida_mlip.provenance.show import overview, table
     from aiida_mlip.provenance.status import finished_since, running, state_of
@@ -32,16 +34,24 @@ def status(identifier: str | None, follow: bool, interval: float, days: float) -
 
     console = Console()
 
+    def idle(*, active: bool) -> list[RenderableType]:
+        reason = idle_reason() if active else None
+        return [Text(f"nothing advances: {reason}", style="yellow")] if reason else []
+
     def everything() -> RenderableType:
-        return overview(running(), finished_since(timedelta(days=days)))
+        active = running()
+        return Group(overview(active, finished_since(timedelta(days=days))), *idle(active=bool(active)))
 
     try:
         if identifier is not None:
             node = load_process(identifier)
+            state = state_of(node)
+            if not follow:
+                console.print(table([state]))
+            for line in idle(active=state.active):
+                console.print(line)
             if follow:
                 watch(node, console, interval=interval)
-            else:
-                console.print(table([state_of(node)]))
         elif follow:
             watch_view(everything, console, interval)
         else:

@@ -113,8 +113,8 @@ def _rows(grid: Table, state: State, depth: int, done: bool) -> None:
 
 
 def _state_text(state: State) -> Text:
-    if state.failed:
-        return Text(outcome(state) if not state.exit_status else f"exit code {state.exit_status}", style="red")
+    if state.failed:  # the message has a column, and the width, of its own
+        return Text(f"exit code {state.exit_status}" if state.exit_status else state.state, style="red")
     if not state.active:
         return Text("finished", style="green")
     return Text(state.detail or state.state, style="cyan" if state.children or state.progress else "dim")
@@ -124,7 +124,8 @@ def _progress(state: State) -> RenderableType:
     if state.failed:
         return Text(state.exit_message, style="red")
     if state.progress is None:
-        return Text(cases_text(state) or state.label, style="dim")
+        label = "" if state.label == state.step else state.label
+        return Text(cases_text(state) or label, style="dim")
     line = progress_text(state.progress).replace(" · ", "\n", 1)
     if not state.progress.total:
         return Text(line)

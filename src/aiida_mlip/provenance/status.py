@@ -142,11 +142,21 @@ def _active(row: Mapping[str, Any]) -> bool:
     return row["attributes.process_state"] in ACTIVE
 
 
+def _whereabouts(job: str, scheduler: str) -> str:
+    """Return where an active job is: what the scheduler said of it, or else what AiiDA does with it.
+
+    AiiDA calls a job "unstashing" from the end of its upload on, whether or not there is anything to unstash.
+    """
+    if job in {"retrieving", "parsing"} or not scheduler:
+        return {"unstashing": "submitting", "withscheduler": "submitted"}.get(job, job)
+    return scheduler
+
+
 def _state(row: Mapping[str, Any], step: str, progress: Progress | None, children: tuple[State, ...]) -> State:
     state = str(row["attributes.process_state"] or "created")
     detail = ""
     if _active(row):
-        detail = str(row["attributes.scheduler_state"] or row["attributes.state"] or "")
+        detail = _whereabouts(str(row["attributes.state"] or ""), str(row["attributes.scheduler_state"] or ""))
     message = row["attributes.exit_message"] or row["attributes.exception"]
     if state == "killed":
         message = message or row["attributes.process_status"]
