@@ -18,10 +18,10 @@ from aiida_mlip.science import properties
 from aiida_mlip.science.properties import Journal, Notebook, PropertyRecord
 from aiida_mlip.science.properties._cores import CoreLabel
 from aiida_mlip.science.properties._dislocations import window
+from aiida_mlip.science.properties._images import count_humps
 from aiida_mlip.science.properties._screw_flags import (
     core_flags,
     glide_flags,
-    humps,
     method_flags,
     order_flags,
     radius_flags,
@@ -135,7 +135,7 @@ def test_tantalum_has_a_camel_hump(tantalum: tuple[ScrewResult, PropertyRecord])
     assert result.glide_barrier >= max(result.glide.energy)
     middle = result.glide.energy[len(result.glide.energy) // 2]
     assert result.glide_barrier > middle + 0.01
-    assert humps(result.glide.energy) == 2
+    assert count_humps(result.glide.energy) == 2
 
 
 def test_half_of_the_path_is_the_whole_path(tantalum: tuple[ScrewResult, PropertyRecord]) -> None:
@@ -383,20 +383,6 @@ def test_flags_of_paths(found: GlidePath, expected: list[str]) -> None:
     flags = glide_flags(found)
     assert [flag.name for flag in flags] == expected
     assert all(flag.unusable == (flag.name == "path_not_converged") for flag in flags)
-
-
-@pytest.mark.parametrize(
-    ("energy", "count"),
-    [
-        ([0, 1, 0], 1),
-        ([0, 1, 0.5, 1, 0], 2),
-        ([0, 0.0015, 0, 0.0015, 0], 0),
-        ([0, 1, 0.999, 1, 0], 1),
-        ([0, 1, 0, 1, 0, 1, 0], 3),
-    ],
-)
-def test_humps_are_counted(energy: list[float], count: int) -> None:
-    assert humps(energy) == count
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from aiida_mlip.science import properties
 from aiida_mlip.science.properties import Journal, Notebook
 from aiida_mlip.science.properties._curvature import softest_mode
 from aiida_mlip.science.properties._hop import nearest_hop
-from aiida_mlip.science.properties.vacancy_migration import VacancyMigrationResult, _flags, count_humps
+from aiida_mlip.science.properties.vacancy_migration import VacancyMigrationResult, _flags
 from aiida_mlip.worker.backends.finnis_sinclair import FinnisSinclair
 
 
@@ -170,21 +170,6 @@ def test_softest_mode_of_a_known_hessian() -> None:
     assert abs(mode.vector.ravel() @ q[:, 0]) > 0.9
     unit = start.ravel() / np.linalg.norm(start)
     assert mode.first == pytest.approx(unit @ atoms.calc.hessian @ unit)
-
-
-@pytest.mark.parametrize(
-    ("energies", "humps"),
-    [
-        ([0, 1, 2, 1, 0], 1),
-        ([0, 1, 2, 1.9, 2, 1, 0], 2),
-        ([0, 1, 2, 1.999, 2, 1, 0], 1),
-        ([0, 1, 0.5, 2, 0.5, 1, 0], 3),
-        ([0, -1, 1, -1, 0], 1),
-        ([0, 0, 0], 0),
-    ],
-)
-def test_humps_are_counted_over_the_valleys_beside_them(energies: list[float], humps: int) -> None:
-    assert count_humps(energies) == humps
 
 
 class Tilted(FinnisSinclair):

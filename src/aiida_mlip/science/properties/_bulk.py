@@ -127,6 +127,11 @@ def lattice_constant_of(inputs: CrystalInputs, calculator: BaseCalculator) -> fl
     return relaxed_lattice_constant(inputs.element, inputs.structure, calculator)
 
 
+def crystal_energy(inputs: CrystalInputs, a: float, calculator: BaseCalculator) -> float:
+    """Return the energy [eV/atom] of the crystal of the inputs at lattice constant ``a`` [Å]."""
+    return float(energies_per_atom([primitive_cell(inputs.element, inputs.structure, a)], calculator)[0])
+
+
 def bulk_state(inputs: CrystalInputs, calculator: BaseCalculator, *, step: float = 0.01) -> BulkState:
     """Return the crystal of the inputs; the bulk modulus is -V dP/dV by a central difference.
 
@@ -138,8 +143,7 @@ def bulk_state(inputs: CrystalInputs, calculator: BaseCalculator, *, step: float
         atoms = primitive_cell(inputs.element, inputs.structure, a * factor)
         atoms.calc = calculator
         pressures.append(pressure(atoms))
-    energy = energies_per_atom([primitive_cell(inputs.element, inputs.structure, a)], calculator)[0]
-    return BulkState(a, float(energy), (pressures[0] - pressures[1]) / (6 * step))
+    return BulkState(a, crystal_energy(inputs, a, calculator), (pressures[0] - pressures[1]) / (6 * step))
 
 
 def volume_series(element: str, structure: Structure, a: float, span: float, points: int) -> list[Atoms]:

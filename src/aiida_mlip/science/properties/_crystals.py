@@ -47,6 +47,12 @@ def primitive_cell(element: str, structure: Structure, a: float) -> Atoms:
     return atoms
 
 
+def nearest_neighbour(element: str, structure: Structure, a: float) -> float:
+    """Return the distance of nearest neighbours [Å]."""
+    atoms = cubic_cell(element, structure, a) * (2, 2, 2)
+    return float(np.min(atoms.get_distances(0, range(1, len(atoms)), mic=True)))
+
+
 def guess_volume(element: str) -> float:
     """Return a rough volume per atom [Å^3], to start a relaxation from: ASE's table, or else close-packed spheres."""
     number = atomic_numbers[element]

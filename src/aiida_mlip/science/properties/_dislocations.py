@@ -104,6 +104,11 @@ class Cylinder:
         atoms.set_constraint(FixAtoms(mask=self.fixed))
         return atoms
 
+    def noise(self, scale: float, seed: int) -> Array:
+        """Return seeded normal displacements (n, 3) [Å] with the standard deviation ``scale``; none in the ring."""
+        shift = np.random.default_rng(seed).normal(scale=scale, size=self.bulk.positions.shape)
+        return np.asarray(shift * ~self.fixed[:, None])
+
     def unwrapped(self, positions: Array, reference: Array) -> Array:
         """Return ``positions`` less whole Burgers vectors, so that they are near ``reference``; both (n, 3)."""
         along = (positions - reference) @ self.burgers / (self.burgers @ self.burgers)

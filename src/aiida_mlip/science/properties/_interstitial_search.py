@@ -15,7 +15,7 @@ from pydantic import Field
 from aiida_mlip.science.properties._base import Report
 from aiida_mlip.science.properties._crystals import Structure
 from aiida_mlip.science.properties._curvature import softest_mode
-from aiida_mlip.science.properties._interstitials import Kind, closest_pair, defect_centre, identify
+from aiida_mlip.science.properties._interstitials import Kind, defect_centre, identify
 from aiida_mlip.science.properties._point_defects import (
     COLLAPSE,
     DefectInCell,
@@ -25,7 +25,7 @@ from aiida_mlip.science.properties._point_defects import (
     in_cell,
     shaken,
 )
-from aiida_mlip.science.properties._relax import Relaxation, largest_force, relax
+from aiida_mlip.science.properties._relax import Relaxation, closest_pair, largest_force, relax
 
 ROUNDS = 3
 """Relaxations that a start gets: after each but the last, a soft mode is followed."""

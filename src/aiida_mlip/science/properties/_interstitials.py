@@ -92,12 +92,6 @@ def defect_centre(a: float, size: int) -> Array:
     return np.full(3, (size // 2) * a)
 
 
-def closest_pair(atoms: Atoms, within: float) -> float:
-    """Return the shortest distance of two atoms [Å], or ``within`` where there is none below that."""
-    distances = neighbour_list("d", atoms, within)
-    return float(distances.min()) if len(distances) else within
-
-
 def identify(atoms: Atoms, structure: Structure, size: int) -> Identity:
     """Return which interstitial ``atoms`` has; a rotated cell, or another order of the atoms, changes nothing.
 

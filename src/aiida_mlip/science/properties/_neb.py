@@ -18,15 +18,13 @@ from ase.optimize import FIRE, LBFGS
 from numpy.typing import NDArray
 
 from aiida_mlip.science.properties._base import Meter, Report
+from aiida_mlip.science.properties._images import keep_images, resume_images
 from aiida_mlip.science.properties._relax import STIFFNESS
 
 Array = NDArray[np.float64]
 
 SPRING = 1.0
 """Spring constant between images [eV/Å^2]; along the path only, so it does not change the energies."""
-
-KEEP_EVERY = 5
-"""Iterations after which the images are kept for a restart."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def relax_path(
     :param fmax: largest force on an atom of the band that counts as relaxed [eV/Å].
     :param climb: the highest inner image climbs to a saddle.
     """
-    done = _resume(images, report, stage)
+    done = resume_images(images, report, stage)
     for image, energy in zip((images[0], images[-1]), ends, strict=True):
         image.calc = SinglePointCalculator(image, energy=energy, free_energy=energy)
     for image in images[1:-1]:
@@ -94,9 +92,8 @@ def relax_path(
         for reached in optimizer.irun(fmax=fmax, steps=last - done):
             converged = reached
             report(stage, done + optimizer.nsteps, max_iterations)
-            if optimizer.nsteps and optimizer.nsteps % KEEP_EVERY == 0:
-                positions = [image.positions.tolist() for image in images[1:-1]]
-                report.put(f"{stage} so far", {"positions": positions, "iterations": done + optimizer.nsteps})
+            if optimizer.nsteps:
+                keep_images(images, report, stage, done + optimizer.nsteps)
         done += optimizer.nsteps
         if converged:
             break
@@ -130,12 +127,3 @@ def _perpendicular(neb: NEB) -> Array:
         force = neb.real_forces[index]
         result.append(force - np.vdot(force, tangent) * tangent)
     return np.array(result)
-
-
-def _resume(images: Sequence[Atoms], report: Report, stage: str) -> int:
-    kept = report.get(f"{stage} so far")
-    if not kept or len(kept["positions"]) != len(images) - 2:
-        return 0
-    for image, positions in zip(images[1:-1], kept["positions"], strict=True):
-        image.positions = np.asarray(positions, dtype=float)
-    return int(kept["iterations"])

@@ -22,14 +22,12 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline, CubicSpline, PchipInterpolator
 
 from aiida_mlip.science.properties._base import Meter, Report
+from aiida_mlip.science.properties._images import keep_images, resume_images
 
 Array = NDArray[np.float64]
 
 SPRING = 0.1
 """Spring constant between images [eV/Å^2]; it acts along the path only."""
-
-KEEP_EVERY = 5
-"""Iterations after which the images are kept for a restart."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def relax_band(
     :param preconditioner: for the crystal; copied for each image.
     :param fmax: largest perpendicular force that counts as relaxed [eV/Å].
     """
-    done = _resume(images, report, stage)
+    done = resume_images(images, report, stage)
     for image in images:
         image.calc = Meter(calculator)  # remembers what it has computed, so nothing is computed twice
     preconditioners = [_made(preconditioner, image) for image in images]
@@ -85,9 +83,7 @@ def relax_band(
     def keep() -> None:
         step = done + optimizer.nsteps + 1
         report(stage, step, max_iterations)
-        if step % KEEP_EVERY == 0:
-            positions = [image.positions.tolist() for image in images[1:-1]]
-            report.put(f"{stage} so far", {"positions": positions, "iterations": step})
+        keep_images(images, report, stage, step)
 
     optimizer.attach(keep)
     report(stage, done, max_iterations)
@@ -152,12 +148,3 @@ def _made(preconditioner: Exp, image: Atoms) -> Exp:
     made = preconditioner.copy()
     made.make_precon(image)
     return made
-
-
-def _resume(images: Sequence[Atoms], report: Report, stage: str) -> int:
-    kept = report.get(f"{stage} so far")
-    if not kept or len(kept["positions"]) != len(images) - 2:
-        return 0
-    for image, positions in zip(images[1:-1], kept["positions"], strict=True):
-        image.set_positions(np.asarray(positions, dtype=float), apply_constraint=False)
-    return int(kept["iterations"])

@@ -23,7 +23,7 @@ from aiida_mlip.science.keys import EV_PER_ANGSTROM3_IN_GPA
 from aiida_mlip.science.models import StrictModel
 from aiida_mlip.science.properties._base import Flag, PropertyResult, Report
 from aiida_mlip.science.properties._bulk import BulkState, CrystalInputs, bulk_state, pressure
-from aiida_mlip.science.properties._crystals import Structure, cubic_cell, primitive_cell
+from aiida_mlip.science.properties._crystals import nearest_neighbour, primitive_cell
 from aiida_mlip.science.properties._relax import Relaxation
 
 Array = NDArray[np.float64]
@@ -93,12 +93,6 @@ def host(inputs: CrystalInputs, calculator: BaseCalculator, report: Report) -> H
 
     a, energy, modulus, p = report.keep("bulk", make)
     return Host(BulkState(a, energy, modulus), p, nearest_neighbour(inputs.element, inputs.structure, a))
-
-
-def nearest_neighbour(element: str, structure: Structure, a: float) -> float:
-    """Return the distance of nearest neighbours [Å]."""
-    atoms = cubic_cell(element, structure, a) * (2, 2, 2)
-    return float(np.min(atoms.get_distances(0, range(1, len(atoms)), mic=True)))
 
 
 def formation_energy(atoms: Atoms, bulk: BulkState) -> float:

@@ -11,13 +11,12 @@ import numpy as np
 from ase import Atoms
 from ase.optimize import FIRE
 from ase.optimize.precon import Exp, PreconLBFGS
-from matscipy.neighbours import neighbour_list
 from numpy.typing import ArrayLike
 from scipy.sparse import diags
 
 from aiida_mlip.science.keys import EV_PER_ANGSTROM3_IN_GPA
 from aiida_mlip.science.properties._base import PropertyError, Report
-from aiida_mlip.science.properties._relax import Relaxation, largest_force
+from aiida_mlip.science.properties._relax import Relaxation, closest_pair, largest_force
 from aiida_mlip.science.properties._stiffness import CubicStiffness
 
 SMALLEST_DISTANCE = 0.6
@@ -142,15 +141,10 @@ def require_intact(atoms: Atoms, limits: Limits, stage: str) -> None:
 
     :raises CollapsedCoreError: with the distance.
     """
-    nearest = nearest_distance(atoms)
-    if nearest < SMALLEST_DISTANCE * limits.neighbour:
+    smallest = SMALLEST_DISTANCE * limits.neighbour
+    nearest = closest_pair(atoms, smallest)
+    if nearest < smallest:
         raise CollapsedCoreError(
             f"{stage}: two atoms are {nearest:.2f} Å apart, {100 * nearest / limits.neighbour:.0f} % of the "
             "nearest-neighbour distance: the potential attracts atoms that are too close, and cannot describe this core"
         )
-
-
-def nearest_distance(atoms: Atoms) -> float:
-    """Return the smallest distance of two atoms [Å]."""
-    distances = neighbour_list("d", atoms, 3.0)
-    return float(np.min(distances, initial=3.0))

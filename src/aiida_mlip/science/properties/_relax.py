@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from ase import Atoms
 from ase.optimize import FIRE, LBFGS
+from matscipy.neighbours import neighbour_list
 
 from aiida_mlip.science.properties._base import Report
 
@@ -92,3 +93,8 @@ def _resume(atoms: Atoms, report: Report, keep: str | None) -> int:
 def largest_force(atoms: Atoms) -> float:
     """Return the largest norm of the force on an atom [eV/Å]."""
     return float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+
+
+def closest_pair(atoms: Atoms, within: float) -> float:
+    """Return the shortest distance of two atoms [Å], or ``within`` where there is none below that."""
+    return float(np.min(neighbour_list("d", atoms, within), initial=within))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aiida_mlip.science.properties._base import Flag
+from aiida_mlip.science.properties._images import HUMP, count_humps
 from aiida_mlip.science.properties._screw_result import CoreInCylinder, GlidePath
 from aiida_mlip.science.properties._stiffness import CubicStiffness
 
@@ -24,9 +25,6 @@ LAG = 0.5
 
 MAX_ANISOTROPY = 6.0
 """Zener ratio C44 / C', or its inverse, from which a crystal counts as close to an elastic instability."""
-
-HUMP = 0.002
-"""Depth of a minimum between two maxima of a path [eV per b] that is flagged."""
 
 MAX_PERPENDICULAR = 0.05
 """Force perpendicular to the path [eV/Å] that is flagged."""
@@ -137,25 +135,10 @@ def glide_flags(path: GlidePath) -> list[Flag]:
         flags.append(
             Flag(name="midpoint_no_maximum", message=f"{message}; the path has a minimum or another core there")
         )
-    count = humps(path.energy)
+    count = count_humps(path.energy)
     if count > 2:
         flags.append(Flag(name="several_humps", message=f"the path has {count} maxima: use more images"))
     if energy.min() < -HUMP:
         message = f"an image is {-1e3 * energy.min():.1f} meV per b below the easy core: that is not the ground state"
         flags.append(Flag(name="below_easy", message=message))
     return flags
-
-
-def humps(energy: Sequence[float]) -> int:
-    """Return how many maxima the path has that are parted by minima deeper than 2 meV per b."""
-    count, rising, low, high = 0, True, energy[0], energy[0]
-    for value in energy[1:]:
-        if rising:
-            high = max(high, value)
-            if value < high - HUMP:
-                count, rising, low = count + 1, False, value
-        else:
-            low = min(low, value)
-            if value > low + HUMP:
-                rising, high = True, value
-    return count

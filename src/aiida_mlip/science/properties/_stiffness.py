@@ -9,8 +9,7 @@ from pydantic import Field
 
 from aiida_mlip.science.models import StrictModel
 from aiida_mlip.science.properties._base import PropertyError, Report
-from aiida_mlip.science.properties._bulk import CrystalInputs, energies_per_atom, lattice_constant_of
-from aiida_mlip.science.properties._crystals import primitive_cell
+from aiida_mlip.science.properties._bulk import CrystalInputs, crystal_energy, lattice_constant_of
 from aiida_mlip.science.properties.elastic import ElasticInputs
 from aiida_mlip.science.properties.elastic import run as run_elastic
 
@@ -86,7 +85,7 @@ def crystal_for_dislocations(
             elastic = ElasticInputs(element=inputs.element, structure=inputs.structure, lattice_constant=a)
             found = run_elastic(elastic, calculator, report).result
             constants = CubicStiffness(c11=found.c11, c12=found.c12, c44=found.c44)
-        energy = float(energies_per_atom([primitive_cell(inputs.element, inputs.structure, a)], calculator)[0])
+        energy = crystal_energy(inputs, a, calculator)
         return {"a": a, "energy": energy, "c11": constants.c11, "c12": constants.c12, "c44": constants.c44}
 
     kept = report.keep("crystal", compute)

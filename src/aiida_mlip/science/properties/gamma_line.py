@@ -14,8 +14,8 @@ from pydantic import Field, field_validator
 from aiida_mlip.science.keys import CONFIG_TYPE
 from aiida_mlip.science.models import StrictModel
 from aiida_mlip.science.properties._base import Flag, Outcome, Property, PropertyResult, Quantity, Report, Series
-from aiida_mlip.science.properties._bulk import CrystalInputs, energies_per_atom, lattice_constant_of
-from aiida_mlip.science.properties._crystals import Structure, primitive_cell
+from aiida_mlip.science.properties._bulk import CrystalInputs, crystal_energy, lattice_constant_of
+from aiida_mlip.science.properties._crystals import Structure
 from aiida_mlip.science.properties._fault import FaultCurve, FaultPoint, RelaxationAlongNormal
 from aiida_mlip.science.properties._slabs import EV_PER_ANGSTROM2_IN_J_PER_M2, Layers, Miller, layers_of, slab
 
@@ -148,7 +148,7 @@ def displacements(points: int) -> NDArray[np.float64]:
 def run(inputs: GammaLineInputs, calculator: BaseCalculator, report: Report) -> Outcome[GammaLineResult]:
     """Compute the fault energies of each plane."""
     a = lattice_constant_of(inputs, calculator)
-    bulk_energy = float(energies_per_atom([primitive_cell(inputs.element, "bcc", a)], calculator)[0])
+    bulk_energy = crystal_energy(inputs, a, calculator)
     lines: dict[Plane, GammaLine] = {}
     structures: list[Atoms] = []
     for plane in inputs.planes:

@@ -18,9 +18,9 @@ from aiida_mlip.science.properties._base import Flag, Outcome, Property, Propert
 from aiida_mlip.science.properties._bulk import CrystalInputs
 from aiida_mlip.science.properties._cores import burgers_vector
 from aiida_mlip.science.properties._dislocations import Array, Cylinder, build_cylinder, core_energy
+from aiida_mlip.science.properties._images import HUMP, count_humps
 from aiida_mlip.science.properties._paths import Path, highest_energy, path_length, relax_band, straight_line
 from aiida_mlip.science.properties._precon import Limits, Watch, crystal_preconditioner, relax_preconditioned
-from aiida_mlip.science.properties._screw_flags import HUMP, humps
 from aiida_mlip.science.properties._stiffness import CubicStiffness, DislocationCrystal, crystal_for_dislocations
 
 Plane = Literal["001", "011"]
@@ -187,9 +187,7 @@ def _relaxed_end(
 
     def make() -> dict[str, object]:
         if watch.stage == "first end":
-            generator = np.random.default_rng(inputs.seed)
-            shift = generator.normal(scale=inputs.noise, size=atoms.positions.shape)
-            atoms.positions[~cylinder.fixed] += shift[~cylinder.fixed]
+            atoms.positions += cylinder.noise(inputs.noise, inputs.seed)
         atoms.calc = calculator
         limits = Limits(inputs.fmax, inputs.max_steps, crystal.a * np.sqrt(3) / 2)
         preconditioner = crystal_preconditioner(crystal.a, crystal.stiffness)
@@ -326,8 +324,9 @@ def _flags(
     if best.max() > best[middle] + HUMP:
         message = f"{best[middle]:.4f} eV per period half way, up to {best.max():.4f} elsewhere"
         flags.append(Flag(name="midpoint_no_maximum", message=message))
-    if humps(best.tolist()) > 2:
-        message = f"the path has {humps(best.tolist())} maxima: use more images"
+    count = count_humps(best.tolist())
+    if count > 2:
+        message = f"the path has {count} maxima: use more images"
         flags.append(Flag(name="several_humps", message=message))
     return flags
 

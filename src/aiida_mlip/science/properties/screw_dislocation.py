@@ -130,9 +130,7 @@ class _Work:
         return RelaxedCore.model_validate(kept["core"]) if "core" in kept else Flag.model_validate(kept["flag"])
 
     def noise(self, setting: Setting) -> Array:
-        generator = np.random.default_rng(self.inputs.seed)
-        shape = setting.cylinder.bulk.positions.shape
-        return np.asarray(generator.normal(scale=self.inputs.noise, size=shape) * ~setting.cylinder.fixed[:, None])
+        return setting.cylinder.noise(self.inputs.noise, self.inputs.seed)
 
 
 def screw_cylinder(

@@ -16,8 +16,8 @@ from pydantic import Field, field_validator
 from aiida_mlip.science.keys import CONFIG_TYPE
 from aiida_mlip.science.models import StrictModel
 from aiida_mlip.science.properties._base import Flag, Outcome, Property, PropertyResult, Quantity, Report
-from aiida_mlip.science.properties._bulk import CrystalInputs, energies_per_atom, lattice_constant_of
-from aiida_mlip.science.properties._crystals import Structure, primitive_cell
+from aiida_mlip.science.properties._bulk import CrystalInputs, crystal_energy, lattice_constant_of
+from aiida_mlip.science.properties._crystals import Structure, nearest_neighbour
 from aiida_mlip.science.properties._relax import largest_force, relax
 from aiida_mlip.science.properties._slabs import (
     BRAVAIS,
@@ -184,14 +184,14 @@ def c2x2(atoms: Atoms, *, zigzag: float = 0.0, noise: float = 0.0, seed: int = 1
 def run(inputs: SurfaceInputs, calculator: BaseCalculator, report: Report) -> Outcome[SurfaceResult]:
     """Relax two slabs of each surface, and the c(2x2) cells."""
     a = lattice_constant_of(inputs, calculator)
-    bulk = float(energies_per_atom([primitive_cell(inputs.element, inputs.structure, a)], calculator)[0])
+    bulk = crystal_energy(inputs, a, calculator)
     surfaces, structures = {}, []
     for index, miller in enumerate(inputs.surfaces):
         report("surfaces", index, len(inputs.surfaces))
         job = _SurfaceJob(inputs, miller, a, bulk, calculator, report)
         surfaces[miller] = job.surface()
         structures += job.structures
-    neighbour = float(np.linalg.norm(primitive_cell(inputs.element, inputs.structure, a).cell.array[0]))
+    neighbour = nearest_neighbour(inputs.element, inputs.structure, a)
     result = SurfaceResult(
         lattice_constant=a,
         bulk_energy=bulk,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +16,12 @@ from aiida_mlip.science.properties._bulk import CrystalInputs
 from aiida_mlip.science.properties._curvature import softest_mode
 from aiida_mlip.science.properties._hop import nearest_hop
 from aiida_mlip.science.properties._hop_path import Limits, Path, Setting, State, band_path, direct_path
+from aiida_mlip.science.properties._images import count_humps
 from aiida_mlip.science.properties._neb import interpolate
 from aiida_mlip.science.properties._point_defects import DefectResult, formation_energy, host, shaken
 
 MAX_END_DIFFERENCE = 1e-3
 """Difference of the energies before and after the hop [eV] that is flagged; symmetry makes it zero."""
-
-HUMP = 2e-3
-"""Height over the lowest point between two maxima [eV] that makes them two."""
 
 MAX_PERPENDICULAR = 0.05
 """Force perpendicular to the path on an atom [eV/Å] that is flagged."""
@@ -134,21 +131,6 @@ def _line(setting: Setting, initial: State, middle: State, inner: int) -> list[f
         return energies
 
     return [float(energy) for energy in setting.report.keep("line", make)]
-
-
-def count_humps(energies: Sequence[float], height: float = HUMP) -> int:
-    """Return how many maxima a path has that rise by ``height`` [eV] over the lowest points on both sides."""
-    humps, low, high, up = 0, energies[0], energies[0], False
-    for energy in energies[1:]:
-        if up:
-            high = max(high, energy)
-            if energy < high - height:
-                humps, up, low = humps + 1, False, energy
-        else:
-            low = min(low, energy)
-            if energy > low + height:
-                up, high = True, energy
-    return humps
 
 
 def _assemble(
