@@ -37,6 +37,13 @@ def test_panels_keep_the_order_of_the_potentials_and_leave_gaps() -> None:
     assert second.lines == {"W": (144.0, 139.0, None), "Nb": (None, None, None)}
 
 
+def test_where_two_properties_have_a_key_the_first_one_counts() -> None:
+    records = {"eos": case(B=310.0)["records"]["elastic"], "elastic": case(B=305.0)["records"]["elastic"]}
+    summary = {**SUMMARY, "cases": {"foundation": {"W": {"records": records, "failed": {}}}}}
+    (panel,) = panels(summary, ["B"])
+    assert panel.lines["W"] == (310.0, None, None)
+
+
 def test_the_picture_is_written(tmp_path: Path) -> None:
     node: Any = SimpleNamespace(pk=7, outputs=SimpleNamespace(summary=SimpleNamespace(get_dict=lambda: SUMMARY)))
     path = draw_steps(node, tmp_path / "new" / "steps.svg", keys=["C11", "C44"])

@@ -71,6 +71,14 @@ def test_a_case_lists_what_there_is_and_why_the_rest_is_missing() -> None:
     assert failed["lost"] == defects.JOB_FAILED
 
 
+def test_the_crystal_comes_first_however_the_properties_were_asked_for() -> None:
+    """Where two properties give a number, such as the bulk modulus, the first one counts."""
+    found = {"eos": EOS.model_dump(), "elastic": elastic(500, 200, 150).model_dump()}
+    results = {"bulk": {"properties": found}, "vacancy": {"properties": {"vacancy": EOS.model_dump()}}}
+    records, _ = defects.summarize_case({"vacancy": {}, "elastic": {}, "eos": {}}, "W", results)
+    assert list(records) == ["eos", "elastic", "vacancy"]
+
+
 def test_deviations_compare_equal_units_and_grade_only_what_may_be_used() -> None:
     def record(flag: bool, **numbers: tuple[float, str]) -> PropertyRecord:
         flags = (Flag(name="bad", message="no", unusable=True),) if flag else ()

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 import plotly.graph_objects as go
 
-from aiida_mlip.report.measured import Measured, Row
+from aiida_mlip.report.measured import CHILD_TITLE, PARENT_TITLE, Measured, Row
 from aiida_mlip.report.numbers import typeset, unit, value
 from aiida_mlip.report.theme import AFTER, BEFORE, REFERENCE, figure, span, styles
 from aiida_mlip.report.verdict import deviation_text
@@ -66,8 +66,8 @@ GROUPS = (
 
 def colours(measured: Measured) -> Mapping[str, str]:
     """Return potential -> colour, the same in all figures of a page."""
-    if measured.names == ("before", "after"):
-        return {"before": BEFORE, "after": AFTER}
+    if measured.names == (PARENT_TITLE, CHILD_TITLE):
+        return {PARENT_TITLE: BEFORE, CHILD_TITLE: AFTER}
     return {name: colour for name, (colour, _) in styles(measured.names).items()}
 
 

@@ -13,7 +13,7 @@ from aiida.common.links import LinkType
 
 from aiida_mlip.provenance.ancestry import ancestry
 from aiida_mlip.provenance.lineage import POTENTIAL, Training, trained_from
-from aiida_mlip.report.measured import Case, Measured, element_of, from_records, from_summary
+from aiida_mlip.report.measured import CHILD_TITLE, PARENT_TITLE, Case, Measured, element_of, from_records, from_summary
 from aiida_mlip.report.subject import BASELINE, Subject, results
 from aiida_mlip.science import reference
 from aiida_mlip.science.defects import JOB_FAILED, job_of, reference_document
@@ -21,7 +21,6 @@ from aiida_mlip.workchains.defects import Job
 from aiida_mlip.workchains.reasons import reason_of
 
 DEFECTS = "mlip.defects"
-BEFORE, AFTER = "before", "after"
 
 _INPUTS = (LinkType.INPUT_CALC, LinkType.INPUT_WORK)
 
@@ -37,8 +36,8 @@ def measured(subject: Subject) -> Measured | None:
         parents = {}
     else:
         best = subject.best if subject.best in found else next((n for n in found if n != BASELINE), None)
-        found = {BEFORE: found.get(BASELINE, {}), AFTER: found.get(best or "", {})}
-        parents = {AFTER: BEFORE} if all(found.values()) else {}
+        found = {PARENT_TITLE: found.get(BASELINE, {}), CHILD_TITLE: found.get(best or "", {})}
+        parents = {CHILD_TITLE: PARENT_TITLE} if all(found.values()) else {}
     found = {name: content for name, content in found.items() if content}
     return from_records(found, references(_elements(found.items())), parents) if found else None
 

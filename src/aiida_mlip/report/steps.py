@@ -11,6 +11,7 @@ import matplotlib as mpl
 from aiida import orm
 from matplotlib.figure import Figure
 
+from aiida_mlip.report.numbers import unit
 from aiida_mlip.report.still import FORMATS, STYLE, dateless, mathtext
 from aiida_mlip.report.theme import GRID, MUTED, styles
 
@@ -54,17 +55,16 @@ def draw_steps(node: orm.ProcessNode, path: Path, *, keys: Sequence[str]) -> Pat
 
 
 def panels(summary: Mapping[str, Any], keys: Sequence[str]) -> Iterator[Panel]:
-    """Yield one panel for each key that any case has.
+    """Yield one panel for each key that any case has; where two properties have it, the first one counts.
 
     :param summary: of ``mlip.defects``.
     """
-    values = {
-        (name, element, item["key"]): item
-        for name, cases in summary["cases"].items()
-        for element, case in cases.items()
-        for record in case["records"].values()
-        for item in record["quantities"]
-    }
+    values: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+    for name, cases in summary["cases"].items():
+        for element, case in cases.items():
+            for record in case["records"].values():
+                for item in record["quantities"]:
+                    values.setdefault((name, element, item["key"]), item)
     for key in keys:
         found = [item for (_, _, known), item in values.items() if known == key]
         if not found:
@@ -81,11 +81,7 @@ def panels(summary: Mapping[str, Any], keys: Sequence[str]) -> Iterator[Panel]:
             for element, known in summary["reference"].items()
             if key in known["values"]
         }
-        yield Panel(f"{found[0]['label']} [{_unit(found[0]['unit'])}]", lines, references)
-
-
-def _unit(unit: str) -> str:
-    return unit.replace("angstrom", "Å").replace("^2", "²").replace("^3", "³")
+        yield Panel(f"{found[0]['label']} [{unit(found[0]['unit'])}]", lines, references)
 
 
 def _figure(shown: Sequence[Panel], names: Sequence[str], elements: Sequence[str]) -> Figure:

@@ -169,4 +169,4 @@ def summarize_case(
         if name in records or name in failed:
             continue
         failed[name] = skipped.get(name, JOB_FAILED)
-    return {name: records[name] for name in asked if name in records}, failed
+    return {name: records[name] for name in (*BULK, *further(asked)) if name in records}, failed

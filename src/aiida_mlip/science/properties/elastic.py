@@ -32,8 +32,13 @@ STRAIN_PATTERNS = ((1.0, 0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0, 0.0, 0.0
 """Strain along [100], and shear yz, in Voigt order with engineering shears: enough for the three constants."""
 
 MAX_SPREAD = 0.05
+"""Relative change of a constant between the two strains that is flagged."""
+
 MAX_SYMMETRY_ERROR = 0.02
+"""Stress per strain that a cubic crystal does not have, relative to the largest constant, that is flagged."""
+
 MAX_BULK_MISMATCH = 0.03
+"""Relative difference of the bulk moduli from stresses and from energies that is flagged."""
 
 
 class ElasticInputs(CrystalInputs):
@@ -78,7 +83,9 @@ class ElasticResult(PropertyResult):
     bulk_modulus: float = Field(description="(C11 + 2 C12) / 3 [GPa]")
     bulk_modulus_eos: float | None = Field(description="from the energies of the Birch-Murnaghan fit [GPa]")
     anisotropy: float | None = Field(description="Zener ratio C44 / C'; None where C' is 0")
-    spread: float = Field(description="largest change between the two strains, relative to the largest constant or own")
+    spread: float = Field(
+        description="largest change of a constant between the two strains, relative to it, or to 2 % of C11 if more"
+    )
     stable: bool = Field(description="Born: C44 > 0, C' > 0 and B > 0")
     by_strain: tuple[CubicConstants, CubicConstants] = Field(description="ascending strain")
 
