@@ -7,6 +7,7 @@ import math
 import pytest
 
 from aiida_mlip.science import reference
+from aiida_mlip.science.properties.junction_100 import UNITS
 from aiida_mlip.science.tolerances import TABLE, grade, tolerance
 
 KNOWN = reference.load()
@@ -62,6 +63,18 @@ def test_what_is_not_known_or_not_a_number_has_no_grade():
     assert tolerance("temperature") is None
     assert grade("C11", math.nan, 500.0) is None
     assert grade("C11", 500.0, math.inf) is None
+
+
+def test_a_number_in_another_unit_has_no_grade():
+    assert grade("screw_glide_barrier", 0.08, 0.08, "eV per b") == "good"
+    assert grade("screw_glide_barrier", 0.08, 0.08, "eV per a") is None
+
+
+@pytest.mark.parametrize("plane", UNITS)
+def test_barriers_of_junctions_are_judged_per_period_of_their_line(plane):
+    key = f"junction_100_{plane}_barrier"
+    assert grade(key, 1.3, 1.0, UNITS[plane]) == "fair"
+    assert grade(key, 1.3, 1.0, "eV per b") is None
 
 
 @pytest.mark.parametrize(("element", "key"), ENTRIES)

@@ -60,7 +60,9 @@ GROUPS = (
     ),
     Group("Gamma lines", ("gamma_*",), "J/m^2"),
     Group("Surfaces", ("surface_*",), "J/m^2", ("*_unrelaxed",)),
-    Group("Dislocations", ("screw_*", "junction_*", "*_barrier"), "eV per b"),
+    Group("Dislocations", ("screw_*", "*_barrier"), "eV per b"),
+    Group("Junctions on (001)", ("junction_*",), "eV per a"),
+    Group("Junctions on (011)", ("junction_*",), "eV per a*sqrt2"),
 )
 
 

@@ -200,7 +200,7 @@ class Measured:
         entry = self.deviations.get(case[0], {}).get(case[1], {}).get(row.key)
         if entry is not None and entry.get("value") == value and entry.get("reference") == reference:
             return None if entry.get("grade") is None else str(entry["grade"])
-        return grade(row.key, value, reference) if tolerance(row.key, row.unit) is not None else None
+        return grade(row.key, value, reference, row.unit)
 
     def _baseline(self, row: Row, potential: str, element: str) -> float | None:
         """Return the value that stands in for a reference: of the potential it was trained from, or of the first."""

@@ -131,7 +131,7 @@ def deviations(records: Mapping[str, PropertyRecord], element: str, known: Refer
             "unit": unit,
             "deviation": value - reference.value,
             "relative": value / reference.value - 1 if reference.value else None,
-            "grade": grade(key, value, reference.value) if usable else None,
+            "grade": grade(key, value, reference.value, unit) if usable else None,
         }
     return table
 

@@ -200,12 +200,23 @@ TABLE: tuple[Tolerance, ...] = (
     ),
     Tolerance(
         title="dislocation barriers",
-        patterns=("screw_*barrier*", "junction_*barrier*", "*_peierls_barrier"),
+        patterns=("screw_*barrier*", "*_peierls_barrier"),
         unit="eV per b",
         relative=(0.20, 0.50),
         floor=(0.005, 0.01),
         why="Barriers of some 10 meV per b move by 10 to 20 % with cell, boundary condition and functional.",
         source=SCREWS,
+    ),
+    *(
+        Tolerance(
+            title=f"barriers of junctions on ({plane})",
+            patterns=(f"junction_100_{plane}_barrier",),
+            unit=unit,
+            relative=(0.20, 0.50),
+            floor=(0.0, 0.0),
+            why="As for the barriers of screws, per period of another line.",
+        )
+        for plane, unit in (("001", "eV per a"), ("011", "eV per a*sqrt2"))
     ),
 )  # fmt: skip
 """The first entry whose pattern fits a key holds for it."""
@@ -220,15 +231,16 @@ def tolerance(key: str, unit: str | None = None) -> Tolerance | None:
     return found if found is not None and unit in (None, found.unit) else None
 
 
-def grade(key: str, value: float, reference: float) -> Grade | None:
+def grade(key: str, value: float, reference: float, unit: str | None = None) -> Grade | None:
     """Return how close a value is to its reference.
 
     :param key: of the quantity, as in the reference data.
-    :param value: in the unit of the tolerance, as all quantities of this key are.
-    :param reference: in the same unit.
-    :return: ``good``, ``fair`` or ``poor``; None where the key has no tolerance, or a number is not finite.
+    :param reference: in the same unit as the value.
+    :param unit: of both; None: that of the tolerance.
+    :return: ``good``, ``fair`` or ``poor``; None where the key has no tolerance in this unit, or a number is not
+        finite.
     """
-    entry = tolerance(key)
+    entry = tolerance(key, unit)
     if entry is None or not (math.isfinite(value) and math.isfinite(reference)):
         return None
     if entry.sign and value * reference < 0:
