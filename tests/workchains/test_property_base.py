@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
 
 from aiida_mlip.calculations.property import PARTIAL_FILE, PropertyCalculation
 from aiida_mlip.cli._profile import CACHED
 from aiida_mlip.data.potential import PotentialData
-from aiida_mlip.workchains.property_base import PropertyBaseWorkChain
+from aiida_mlip.workchains.property_base import PropertyBaseWorkChain, _folder_of_last_job
 
 Run = Callable[..., tuple[dict[str, Any], orm.WorkChainNode]]
 
@@ -148,3 +149,26 @@ def test_a_job_out_of_time_is_continued_and_the_chain_comes_from_the_cache(run: 
     (job,) = jobs(other)
     assert job.base.caching.get_cache_source() == chain[-1].uuid
     assert again["results"].get_dict() == outputs["results"].get_dict()
+
+
+def test_a_chain_goes_on_from_folders_of_its_own_computer_only(
+    worker_code: orm.PortableCode, localhost: orm.Computer
+) -> None:
+    potential = PotentialData(
+        io.BytesIO(b'{"architecture": "finnis_sinclair", "elements": ["Nb"]}'),
+        {"architecture": "finnis_sinclair", "elements": ["Nb"], "r_max": 4.4, "dtype": "float64", "num_parameters": 0},
+    )
+    inputs = {"settings": orm.Dict({"properties": EOS}), "potential": potential, "code": worker_code}
+    folder = orm.RemoteData(computer=localhost, remote_path="/nowhere")
+    job = orm.CalcJobNode(computer=localhost, process_type=PropertyCalculation.build_process_type())
+    for name, node in {**inputs, "restart_folder": folder}.items():
+        job.base.links.add_incoming(node.store(), LinkType.INPUT_CALC, name)
+    job.set_exit_status(0)
+    job.store()
+    found = _folder_of_last_job({**inputs, "metadata": {"computer": localhost}})
+    assert found is not None
+    assert found.uuid == folder.uuid
+    elsewhere = orm.Computer(
+        "elsewhere", "localhost", transport_type="core.local", scheduler_type="core.direct"
+    ).store()
+    assert _folder_of_last_job({**inputs, "metadata": {"computer": elsewhere}}) is None

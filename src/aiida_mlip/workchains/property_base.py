@@ -143,11 +143,13 @@ def _folder_of_last_job(inputs: Mapping[str, Any]) -> orm.RemoteData | None:
     """Return the folder from which the last job of an earlier chain with the same inputs went on, or None.
 
     Only that job has the whole result. Started from the same folder, a job has the same inputs, and comes from AiiDA's
-    cache.
+    cache; on another computer it would not, and could not reach the folder.
     """
     query = orm.QueryBuilder()
     finished = {"process_type": PropertyCalculation.build_process_type(), "attributes.exit_status": 0}
     query.append(CalcJobNode, filters=finished, tag="job", project="id")
+    computer = inputs["metadata"].get("computer") or inputs["code"].computer
+    query.append(orm.Computer, filters={"uuid": computer.uuid}, with_node="job")
     for name in ("settings", "potential", "code"):
         same = {"extras._aiida_hash": inputs[name].base.caching.get_hash()}
         query.append(orm.Data, filters=same, with_outgoing="job", edge_filters={"label": name})
