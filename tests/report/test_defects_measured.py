@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 
 from aiida_mlip.report.bars import ticks
 from aiida_mlip.report.measured import Row, before_after, from_records, from_summary, in_order
+from aiida_mlip.report.sections import expense
 from aiida_mlip.report.theme import span
 from aiida_mlip.report.verdict import changes, deviation_text, table, verdict, verdicts
 from aiida_mlip.science.tolerances import grade
@@ -232,3 +234,12 @@ def test_references_of_a_user_have_their_own_note_and_name(content):
     assert from_summary(content).source == "DFT"
     notes = [measured.note(measured.reference(row_of(measured, key), "W")) for key in ("C11", "C12")]
     assert {measured.citations[note - 1][:7] for note in notes} == {"A. User", "P. Grig"}
+
+
+def test_the_cost_says_what_came_from_the_cache():
+    record = {"force_calls": 4, "atom_calls": 20, "seconds": 1.5, "quantities": [], "flags": []}
+    case = {"records": {"eos": record, "vacancy": record}, "failed": {}, "cached": ["vacancy"]}
+    found = expense.collect(SimpleNamespace(measured=from_summary({"elements": ["W"], "cases": {"a": {"W": case}}})))
+    assert {row["name"]: row["cells"][0]["cached"] for row in found["rows"]} == {"eos": False, "vacancy": True}
+    assert found["cached"]
+    assert found["sum"] == {"force_calls": 8, "atom_calls": 40, "seconds": 3.0}

@@ -93,14 +93,14 @@ class Case:
 
     :param records: name -> record of each property that has a result.
     :param failed: name -> ``type`` and ``message`` of each that has none.
-    :param jobs: name -> uuid of the job.
+    :param cached: names of the records whose job came from the cache.
     """
 
     potential: str
     element: str
     records: Mapping[str, Record]
     failed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    jobs: Mapping[str, str] = field(default_factory=dict)
+    cached: frozenset[str] = frozenset()
 
     def usable(self, name: str) -> bool:
         """Return whether no flag forbids the use of a record."""
@@ -285,7 +285,9 @@ def from_summary(summary: Mapping[str, Any], parents: Mapping[str, str] | None =
     :param parents: potential -> the one of the page that it was trained from.
     """
     cases = {
-        (name, element): Case(name, element, case.get("records", {}), case.get("failed", {}), case.get("jobs", {}))
+        (name, element): Case(
+            name, element, case.get("records", {}), case.get("failed", {}), frozenset(case.get("cached", ()))
+        )
         for name, of_potential in summary.get("cases", {}).items()
         for element, case in of_potential.items()
     }

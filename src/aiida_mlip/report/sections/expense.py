@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aiida import orm
-from aiida.common.exceptions import NotExistent
-
 from aiida_mlip.report.gather import DEFECTS
 from aiida_mlip.report.measured import Case, Measured, in_order
 from aiida_mlip.report.sections._base import Content, Section
@@ -20,19 +17,18 @@ def collect(subject: Subject) -> Content:
     if measured is None or not any(case.records for case in measured.cases.values()):
         return {}
     cases = [case for element in measured.elements for case in measured.of_element(element)]
-    cached = {job: _is_cached(job) for case in cases for job in case.jobs.values()}
     names = in_order({name for case in cases for name in case.records})
-    rows = [{"name": name, "cells": [_cell(case, name, cached) for case in cases]} for name in names]
+    rows = [{"name": name, "cells": [_cell(case, name) for case in cases]} for name in names]
     return {
         "cases": [(case.element, case.potential) for case in cases],
         "rows": rows,
         "totals": [_total(case) for case in cases],
         "sum": _sum(measured),
-        "cached": any(cached.values()),
+        "cached": any(case.cached for case in cases),
     }
 
 
-def _cell(case: Case, name: str, cached: Mapping[str, bool]) -> Mapping[str, Any] | None:
+def _cell(case: Case, name: str) -> Mapping[str, Any] | None:
     record = case.records.get(name)
     if record is None:
         return None
@@ -40,7 +36,7 @@ def _cell(case: Case, name: str, cached: Mapping[str, bool]) -> Mapping[str, Any
         "calls": record.get("force_calls", 0),
         "atom_calls": record.get("atom_calls", 0),
         "seconds": record.get("seconds", 0.0),
-        "cached": cached.get(case.jobs.get(name, ""), False),
+        "cached": name in case.cached,
     }
 
 
@@ -54,13 +50,6 @@ def _total(case: Case) -> Mapping[str, float]:
 def _sum(measured: Measured) -> Mapping[str, float]:
     totals = [_total(case) for case in measured.cases.values()]
     return {key: sum(total[key] for total in totals) for key in ("force_calls", "atom_calls", "seconds")}
-
-
-def _is_cached(uuid: str) -> bool:
-    try:
-        return bool(orm.load_node(uuid).base.caching.is_created_from_cache) if uuid else False
-    except NotExistent:
-        return False
 
 
 SECTION = Section("Cost of each property", collect, applies=lambda subject: subject.kind == DEFECTS)
