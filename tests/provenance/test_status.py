@@ -144,7 +144,9 @@ def test_a_long_exception_leaves_the_other_columns_their_width(clean_profile, gr
         ("unstashing", None, "submitting"),
         ("withscheduler", None, "submitted"),
         ("withscheduler", JobState.QUEUED, "queued"),
-        ("retrieving", JobState.DONE, "retrieving"),
+        ("withscheduler", JobState.DONE, "done"),
+        ("stashing", JobState.DONE, "retrieving"),
+        ("parsing", JobState.DONE, "parsing"),
     ],
 )
 def test_a_job_says_where_it_is(clean_profile, graphs, job, scheduler, shown):

@@ -145,10 +145,11 @@ def _active(row: Mapping[str, Any]) -> bool:
 def _whereabouts(job: str, scheduler: str) -> str:
     """Return where an active job is: what the scheduler said of it, or else what AiiDA does with it.
 
-    AiiDA calls a job "unstashing" from the end of its upload on, whether or not there is anything to unstash.
+    AiiDA calls a job "unstashing" after its upload and "stashing" after its end, whether or not there is anything to
+    stash.
     """
-    if job in {"retrieving", "parsing"} or not scheduler:
-        return {"unstashing": "submitting", "withscheduler": "submitted"}.get(job, job)
+    if job in {"stashing", "retrieving", "parsing"} or not scheduler:
+        return {"unstashing": "submitting", "withscheduler": "submitted", "stashing": "retrieving"}.get(job, job)
     return scheduler
 
 
