@@ -30,6 +30,12 @@ def test_lineage_prints_the_tree_down_to_the_label_calculations(made):
     assert "without history" not in result.output
 
 
+def test_a_potential_that_was_given_was_trained_from_nothing_here(made):
+    output = run("lineage", made[1].foundation.pk).output
+    assert f"potential: foundation ({made[1].foundation.pk})" in output
+    assert "trained from" not in output
+
+
 def test_full_lists_every_uuid(made):
     labels, first = made
     result = run("lineage", first.potential.uuid, "--full")

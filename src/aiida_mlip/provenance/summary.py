@@ -37,7 +37,10 @@ def summary_lines(graph: Ancestry) -> list[str]:
     ] or ["labels: no label calculation in this database (the labels were given)"]
     if ancestors_of_type(graph, POTENTIAL):
         chain = [step.potential for step in trained_from(graph)]
-        lines.append("trained from: " + " ← ".join(f"{row.label or row.class_name} ({row.pk})" for row in chain))
+        lines.append(
+            ("trained from: " if len(chain) > 1 else "potential: ")
+            + " ← ".join(f"{row.label or row.class_name} ({row.pk})" for row in chain)
+        )
     loose = orphans(graph)
     lines += [f"without history: {row.class_name} {row.pk} {facts(row)}".rstrip() for row in loose]
     return lines or ["nothing"]
