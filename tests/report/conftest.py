@@ -36,7 +36,7 @@ def finished() -> ModuleType:
     return load("report_finished", HERE / "finished.py")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def builder(aiida_profile, graphs, finished):
     """A fine-tuning that went well."""
     made = finished.Builder(graphs, finished.Story(labels=24))
@@ -44,7 +44,7 @@ def builder(aiida_profile, graphs, finished):
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def finetuning(builder):
     """Its work chain."""
     return builder.chain
