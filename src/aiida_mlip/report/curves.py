@@ -24,6 +24,9 @@ TOGETHER = {"eos_": "Equations of state"}
 LETTERS = 42
 """Letters in a line below an axis."""
 
+JOINED_FROM = 5
+"""Points from which a curve is joined by a line: ends and top of a barrier alone do not show its shape."""
+
 LINES_FROM = 16
 """Curves with at least this many points are drawn without markers."""
 
@@ -102,11 +105,12 @@ def _add_line(
     chart: go.Figure, line: Mapping[str, Any], place: int, potential: tuple[str, str], *, unusable: bool
 ) -> None:
     name, colour = potential
-    few = len(line["x"]) < LINES_FROM
+    count = len(line["x"])
+    mode = "markers" if count < JOINED_FROM else "lines+markers" if count < LINES_FROM else "lines"
     chart.add_scatter(
-        x=list(line["x"]), y=list(line["y"]), mode="lines+markers" if few else "lines", name=name,
+        x=list(line["x"]), y=list(line["y"]), mode=mode, name=name,
         line={"color": colour, "width": 2, "dash": DASHES[place % len(DASHES)]}, opacity=0.45 if unusable else 1.0,
-        marker={"size": 4},
+        marker={"size": 4 if count >= JOINED_FROM else 8, "color": colour},
         hovertemplate=f"{name}, {line['label']}: %{{y:.4g}} at %{{x:.4g}}<extra></extra>",
     )  # fmt: skip
 
