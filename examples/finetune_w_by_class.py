@@ -140,13 +140,13 @@ def main(
     console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=120, soft_wrap=True)
     computer = orm.load_computer(label)
     start = foundation(potential)
-    potentials = {"foundation": start}
+    potentials = {"step0_foundation": start}  # numbered: AiiDA puts the names in alphabetical order
     for number, (name, sets) in enumerate(steps(tungsten_dataset(), asked["seed"]).items(), start=1):
         console.print(f"Step {number}: {name}, {len(sets['training'])} frames to train on")
         node = run(train(name, sets, start, computer, asked), console)
         if "potential" not in node.outputs:
             raise click.ClickException(f"step {name} gave no potential: [{node.exit_status}] {node.exit_message}")
-        potentials[f"to_{name}"] = node.outputs.potential
+        potentials[f"step{number}_{name}"] = node.outputs.potential
     builder = DefectsWorkChain.get_builder_from_protocol(
         code=find_worker(computer),
         potentials=potentials,

@@ -36,7 +36,9 @@ class Panel:
 
 
 def draw_steps(node: orm.ProcessNode, path: Path, *, keys: Sequence[str]) -> Path:
-    """Draw the quantities of a finished ``mlip.defects`` over its potentials, in their order, one line per element.
+    """Draw the quantities of a finished ``mlip.defects`` over its potentials, one line per element.
+
+    The potentials are in the order of the summary, which is alphabetical: number their names.
 
     :param keys: keys of the quantities, one panel each; those that no potential has are left out.
     :raises ValueError: for a suffix that is not known, and where there is nothing to draw.
