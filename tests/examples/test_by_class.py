@@ -33,4 +33,5 @@ def test_every_type_of_the_tungsten_data_is_in_one_class(example, repository: Pa
 
 def test_inputs_of_the_properties_are_accepted(example) -> None:
     for name, inputs in example.PROPERTIES.items():
-        properties.parse_inputs(properties.get(name), {"element": "W", **inputs})
+        typed = properties.parse_inputs(properties.get(name), {"element": "W", **inputs}).model_dump(mode="json")
+        assert {field: typed[field] for field in inputs} == inputs, "what is asked for is what the property gets"
