@@ -14,9 +14,10 @@ from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
 
-from aiida_mlip.calculations.property import PARTIAL_FILE, PropertyCalculation
+from aiida_mlip.calculations.property import PropertyCalculation
 from aiida_mlip.cli._profile import CACHED
 from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.schema.tasks import PARTIAL_FILE
 from aiida_mlip.workchains.property_base import PropertyBaseWorkChain, _folder_of_last_job
 
 Run = Callable[..., tuple[dict[str, Any], orm.WorkChainNode]]

@@ -15,11 +15,8 @@ from aiida_mlip.calculations.checks.settings import with_property_defaults
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.job import Task
-from aiida_mlip.schema.tasks import PropertySettings
+from aiida_mlip.schema.tasks import PARTIAL_FILE, PropertySettings
 from aiida_mlip.science.models import StrictModel
-
-PARTIAL_FILE = "partial.json"
-"""Properties that are done, written as the worker goes; a restart continues from it."""
 
 
 class PropertyCalculation(MlipCalculation):

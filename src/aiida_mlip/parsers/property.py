@@ -6,10 +6,10 @@ from pathlib import Path
 
 from aiida.engine import ExitCode
 
-from aiida_mlip.calculations.property import PARTIAL_FILE
 from aiida_mlip.parsers.base import MlipParser, dataset_of, results_node
 from aiida_mlip.parsers.diagnosis import diagnose
 from aiida_mlip.schema.job import Failure, Result
+from aiida_mlip.schema.tasks import PARTIAL_FILE
 
 
 class PropertyParser(MlipParser):

@@ -9,6 +9,9 @@ from pydantic import Field
 from aiida_mlip.schema.potential import Device, Dtype
 from aiida_mlip.science.models import StrictModel
 
+PARTIAL_FILE = "partial.json"
+"""File of the task ``property``: what is done so far, written as the worker goes; a restart continues from it."""
+
 
 class EvaluateSettings(StrictModel):
     """How a potential is applied to data sets."""

@@ -13,7 +13,8 @@ from aiida.engine.processes.exit_code import ExitCode
 from aiida.manage.caching import get_use_cache
 from aiida.orm import CalcJobNode
 
-from aiida_mlip.calculations.property import PARTIAL_FILE, PropertyCalculation
+from aiida_mlip.calculations.property import PropertyCalculation
+from aiida_mlip.schema.tasks import PARTIAL_FILE
 
 _CODES = PropertyCalculation.exit_codes
 _OUT_OF_TIME = [

@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator
 from pydantic import Field, ValidationError
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
-from aiida_mlip.schema.tasks import PropertySettings
+from aiida_mlip.schema.tasks import PARTIAL_FILE, PropertySettings
 from aiida_mlip.science import properties
 from aiida_mlip.science.datasets.canonical import write_extxyz
 from aiida_mlip.science.models import StrictModel, explain
@@ -22,8 +22,6 @@ from aiida_mlip.worker.backends import load_potential
 from aiida_mlip.worker.context import Context
 from aiida_mlip.worker.runner import write_atomically
 from aiida_mlip.worker.settings import parse_settings
-
-PARTIAL_FILE = "partial.json"
 
 
 class Unfinished(StrictModel):
