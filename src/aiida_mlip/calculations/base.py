@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
@@ -15,8 +15,6 @@ from aiida.orm import AbstractCode, Computer, Data, Dict, PortableCode, RemoteDa
 
 from aiida_mlip.calculations import checks
 from aiida_mlip.computers.defaults import PROPERTY
-from aiida_mlip.data.dataset import DatasetData
-from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.job import JOB_FILE, PROGRESS_FILE, RESULT_FILE, Job, Task
 from aiida_mlip.science.models import StrictModel
 
@@ -25,6 +23,13 @@ TIME_FRACTION = 0.9
 
 RESTART_FOLDER = "restart"
 """Folder of the job into which files of the folder to restart from are copied."""
+
+
+class FileNode(Protocol):
+    """A node that is one file."""
+
+    FILENAME: ClassVar[str]
+    uuid: str
 
 
 class ExitCodeSpec(NamedTuple):
@@ -102,6 +107,7 @@ class MlipCalculation(CalcJob):
             settings=self.inputs.settings.get_dict(),
             files={role: name for role, (_, name) in files.items()} | self._other_files(),
             potential=self._potential_info(),
+            potentials=self._potential_infos(),
             time_limit=self._time_limit(),
         )
         with folder.open(JOB_FILE, "w", encoding="utf-8") as handle:
@@ -120,7 +126,7 @@ class MlipCalculation(CalcJob):
         return info
 
     @abstractmethod
-    def _files(self) -> dict[str, tuple[PotentialData | DatasetData, str]]:
+    def _files(self) -> Mapping[str, tuple[FileNode, str]]:
         """Return role -> (node, name of its file in the job)."""
 
     def _other_files(self) -> dict[str, str]:
@@ -139,6 +145,10 @@ class MlipCalculation(CalcJob):
     def _potential_info(self) -> dict[str, Any] | None:
         potential = self.inputs.get("potential")
         return potential.info.model_dump(mode="json") if potential is not None else None
+
+    def _potential_infos(self) -> dict[str, dict[str, Any]]:
+        """Return member -> description, of calculations with a committee in ``potentials``."""
+        return {name: node.info.model_dump(mode="json") for name, node in self.inputs.get("potentials", {}).items()}
 
     def _time_limit(self) -> float | None:
         seconds = self.inputs.metadata.options.get("max_wallclock_seconds")

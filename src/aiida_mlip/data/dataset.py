@@ -32,7 +32,7 @@ _MAX_FINGERPRINTS = 16
 
 
 class _ContentCaching(NodeCaching):
-    """Hashes the physical content: not where a label came from, and not in what words it is described."""
+    """Hashes the physical content: not where a label or a geometry came from, and not in what words it is described."""
 
     def get_objects_to_hash(self) -> dict[str, Any]:
         """Return the class and the digest of the configurations without their sources."""
@@ -43,8 +43,8 @@ class DatasetData(Data):
     """Configurations with the canonical labels of :mod:`aiida_mlip.science.keys`.
 
     The hash is that of geometries, labels, types and groups. Two data sets that differ only in the ``source`` of
-    their labels, or in the words for the level of theory, are one to the cache. Frames may lack labels (a replay set
-    before it is labelled); what is there is counted in the attributes.
+    their labels, the ``origin`` of their geometries, or in the words for the level of theory, are one to the cache.
+    Frames may lack labels (a replay set before it is labelled); what is there is counted in the attributes.
 
     :param frames: configurations; anything but canonical keys is dropped.
     :param level_of_theory: what the labels were computed with, in words.
@@ -173,11 +173,12 @@ def _text(frames: list[Atoms]) -> str:
 
 
 def _digest(frames: list[Atoms]) -> str:
-    """Return the sha256 of the configurations without the sources of their labels."""
+    """Return the sha256 of the configurations without the sources of their labels and the origins of their atoms."""
     bare = []
     for atoms in frames:
         copy = atoms.copy()
         copy.info.pop(keys.SOURCE, None)
+        copy.info.pop(keys.ORIGIN, None)
         bare.append(copy)
     return hashlib.sha256(_text(bare).encode()).hexdigest()
 

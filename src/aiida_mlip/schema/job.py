@@ -16,7 +16,7 @@ JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
 PROGRESS_FILE = "progress.jsonl"
 
-Task = Literal["train", "evaluate", "property"]
+Task = Literal["train", "evaluate", "property", "md", "uncertainty", "select", "label"]
 
 
 class Job(StrictModel):
@@ -27,6 +27,9 @@ class Job(StrictModel):
     settings: dict[str, Any]
     files: dict[str, str] = Field(default_factory=dict, description="role -> file name, e.g. 'train' -> 'train.xyz'")
     potential: dict[str, Any] | None = Field(default=None, description="PotentialInfo of files['potential']")
+    potentials: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="member of a committee -> PotentialInfo of files['potential_<member>']"
+    )
     time_limit: float | None = Field(default=None, gt=0, description="the worker stops itself after this many seconds")
 
 

@@ -25,6 +25,9 @@ GROUP = "group"
 SOURCE = "source"
 """UUID of the AiiDA node that made the label; ``atoms.info``, text, empty where the label was imported."""
 
+ORIGIN = "origin"
+"""Where the geometry came from: :class:`aiida_mlip.science.origin.Origin` as JSON; ``atoms.info``, text."""
+
 DEFAULT_CONFIG_TYPE = "default"
 
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")

@@ -17,15 +17,15 @@ from aiida_mlip.science.datasets.units import voigt
 
 Array = NDArray[np.float64]
 
-_TEXT_KEYS = (keys.CONFIG_TYPE, keys.GROUP, keys.SOURCE)
+_TEXT_KEYS = (keys.CONFIG_TYPE, keys.GROUP, keys.SOURCE, keys.ORIGIN)
 
 
 def canonical(atoms: Atoms) -> Atoms:
     """Return a copy that has numbers, positions, cell, periodicity and the canonical labels, and nothing else.
 
     Positions are neither wrapped nor reordered. ``config_type`` is always there (``default`` where it was not given);
-    energy, forces, stress, ``group`` and ``source`` only where they are known. A calculator and its results are
-    dropped: :func:`~aiida_mlip.science.datasets.reading.read_labelled` is what turns results into labels.
+    energy, forces, stress, ``group``, ``source``, ``origin`` only where they are known. A calculator and its results
+    are dropped: :func:`~aiida_mlip.science.datasets.reading.read_labelled` is what turns results into labels.
 
     :param atoms: a configuration with labels under the names of :mod:`aiida_mlip.science.keys`.
     :raises DatasetError: if a label has a shape that it cannot have, or an atom is not a chemical element.

@@ -28,7 +28,7 @@ _ESCAPED = re.compile(r"\\(.)")
 _INTEGER = re.compile(r"[+-]?\d+")
 _BOOLEAN = {"T": True, "F": False, "True": True, "False": False, "TRUE": True, "FALSE": False}
 
-TEXT_KEYS = frozenset({keys.CONFIG_TYPE, keys.GROUP, keys.SOURCE, "Properties"})
+TEXT_KEYS = frozenset({keys.CONFIG_TYPE, keys.GROUP, keys.SOURCE, keys.ORIGIN, "Properties"})
 
 _JSON = "_JSON "
 """What ASE writes before values that are neither numbers nor text, such as a matrix under any name but ``stress``."""

@@ -16,7 +16,11 @@ TaskFunction = Callable[[Context], dict[str, Any]]
 TASKS: Mapping[str, str] = {
     "train": "aiida_mlip.worker.tasks.train:run",
     "evaluate": "aiida_mlip.worker.tasks.evaluate:run",
+    "label": "aiida_mlip.worker.tasks.label:run",
+    "md": "aiida_mlip.worker.tasks.md:run",
     "property": "aiida_mlip.worker.tasks.property:run",
+    "select": "aiida_mlip.worker.tasks.select:run",
+    "uncertainty": "aiida_mlip.worker.tasks.uncertainty:run",
 }
 """Name -> ``module:function``."""
 
