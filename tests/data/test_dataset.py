@@ -75,6 +75,7 @@ def test_hash_is_of_physical_content() -> None:
     reference = node_hash([labelled()])
     assert node_hash([labelled()]) == reference
     assert node_hash([labelled(source="0b9e3c9e")]) == reference
+    assert node_hash([labelled(origin='{"kind":"md","step":7}')]) == reference
     assert node_hash([labelled()], level_of_theory="EMT") == reference
     assert node_hash([labelled(energy=-1.5000001)]) != reference
     assert node_hash([labelled(1.0000001)]) != reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ase import Atoms
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from aiida_mlip.science.keys import ORIGIN
 from aiida_mlip.science.models import StrictModel
@@ -36,6 +36,17 @@ def set_origin(atoms: Atoms, origin: Origin) -> Atoms:
 
 
 def origin_of(atoms: Atoms) -> Origin | None:
-    """Return the origin a configuration carries, or None."""
+    """Return the origin a configuration carries, or None.
+
+    :raises ValidationError: where it carries something else under this name.
+    """
     text = atoms.info.get(ORIGIN)
-    return Origin.model_validate_json(text) if text else None
+    return Origin.model_validate_json(str(text)) if text else None
+
+
+def read_origin(atoms: Atoms) -> Origin | None:
+    """Return the origin in a file of unknown making, or None where what is there under this name is something else."""
+    try:
+        return origin_of(atoms)
+    except ValidationError:
+        return None

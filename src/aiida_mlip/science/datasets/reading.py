@@ -20,6 +20,7 @@ from aiida_mlip.science.datasets.formats import Format, find_format
 from aiida_mlip.science.datasets.keymap import Inventory, KeyMap, find, resolve
 from aiida_mlip.science.datasets.units import ENERGY_UNITS, FORCES_UNITS, STRESS_UNITS, LabelUnits, voigt
 from aiida_mlip.science.models import explain
+from aiida_mlip.science.origin import read_origin, set_origin
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -165,6 +166,8 @@ def _label(atoms: Atoms, names: KeyMap, units: LabelUnits, overrides: dict[str, 
             labelled.info[key] = str(text)
     if _UUID.fullmatch(source := str(atoms.info.get(keys.SOURCE, ""))):
         labelled.info[keys.SOURCE] = source
+    if (origin := read_origin(atoms)) is not None:
+        labelled = set_origin(labelled, origin)
     return canonical(labelled)
 
 
