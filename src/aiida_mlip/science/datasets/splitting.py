@@ -77,7 +77,7 @@ def split(
     fractions = fractions or Split()
     if not len(frames):
         raise DatasetError("frames is empty: there is nothing to split")
-    units = _units(frames, by_group, duplicates or find_duplicates(frames, tolerances))
+    units = units_of(frames, by_group, duplicates or find_duplicates(frames, tolerances))
     sets: dict[str, list[int]] = {name: [] for name in SETS}
     warnings: list[str] = []
     by_type: dict[str, list[list[int]]] = defaultdict(list)
@@ -97,8 +97,12 @@ def split(
     return SplitResult(result, warnings)
 
 
-def _units(frames: Sequence[Atoms], by_group: bool, duplicates: Duplicates) -> list[list[int]]:
-    """Return the sets of frames that stay together, each sorted, in order of their first frame."""
+def units_of(frames: Sequence[Atoms], by_group: bool, duplicates: Duplicates) -> list[list[int]]:
+    """Return the sets of frames that are never parted, each sorted, in order of their first frame.
+
+    :param by_group: whether frames of one ``group`` stay together; near-duplicates always do.
+    :param duplicates: result of :func:`find_duplicates` for these frames.
+    """
     links = [(items[0], other) for items in duplicates.near for other in items[1:]]
     if by_group:
         groups: dict[str, int] = {}
