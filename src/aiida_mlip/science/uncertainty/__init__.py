@@ -1,0 +1,1 @@
+"""How unsure a potential is: statistics of committees, Bayesian regression, calibration and trust levels."""
