@@ -11,12 +11,12 @@ from aiida.engine import ProcessSpec, ToContext, WorkChain, if_
 from aiida_mlip.calculations import datasets as dataset_functions
 from aiida_mlip.calculations import finetuning as finetune_functions
 from aiida_mlip.calculations.evaluate import EvaluateCalculation
-from aiida_mlip.calculations.finetuning import member_name
 from aiida_mlip.calculations.property import PropertyCalculation
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.forgetting import forgetting_frames
+from aiida_mlip.workchains.committee import NOT_EXPOSED, member_inputs, member_names, trained
 from aiida_mlip.workchains.finetune_inputs import default_dict, finetune_builder, set_problems, validate_finetune
 from aiida_mlip.workchains.reasons import reason_of
 from aiida_mlip.workchains.train_base import TrainBaseWorkChain
@@ -56,14 +56,7 @@ class FinetuneWorkChain(WorkChain):
         spec.expose_inputs(
             TrainBaseWorkChain,
             namespace="training",
-            exclude=(
-                "train.potential",
-                "train.training_set",
-                "train.validation_set",
-                "train.test_sets",
-                "train.replay_set",
-                "train.restart_folder",
-            ),
+            exclude=NOT_EXPOSED,
         )
         spec.expose_inputs(EvaluateCalculation, namespace="evaluation", exclude=("potential", "datasets"))
         spec.expose_inputs(
@@ -210,36 +203,23 @@ class FinetuneWorkChain(WorkChain):
 
     def train(self) -> None:
         """Train the members of the committee side by side."""
-        size = int(self.inputs.committee["size"])
-        numbers = {}
-        if size > 1:
-            link = {"call_link_label": "member_numbers"}
-            numbers = finetune_functions.member_numbers(self.inputs.committee, metadata=link)
-        for index in range(size):
-            name = member_name(index)
-            inputs = AttributeDict(self.exposed_inputs(TrainBaseWorkChain, namespace="training"))
-            inputs.train = AttributeDict(inputs.train)
-            if str(inputs.train.settings["strategy"]["kind"]) != "scratch":
-                inputs.train.potential = self.inputs.potential
-            inputs.train.training_set = self.ctx.sets.training
-            inputs.train.validation_set = self.ctx.sets.validation
-            if self.ctx.replay_set is not None:
-                inputs.train.replay_set = self.ctx.replay_set
-            if numbers:
-                inputs.train = self._vary(inputs.train, index, numbers[name])
-            inputs.metadata = {"call_link_label": f"train_{index:02d}", "label": f"fine-tune, {name}"}
+        inputs = AttributeDict(self.exposed_inputs(TrainBaseWorkChain, namespace="training"))
+        train = AttributeDict(inputs.train)
+        if str(train.settings["strategy"]["kind"]) != "scratch":
+            train.potential = self.inputs.potential
+        train.training_set = self.ctx.sets.training
+        train.validation_set = self.ctx.sets.validation
+        if self.ctx.replay_set is not None:
+            train.replay_set = self.ctx.replay_set
+        for name, varied in member_inputs(train, self.inputs.committee).items():
+            inputs.train = varied
+            inputs.metadata = {"call_link_label": f"train_{name[-2:]}", "label": f"fine-tune, {name}"}
             self.to_context(**{f"train_{name}": self.submit(TrainBaseWorkChain, **inputs)})
 
     def inspect_training(self) -> Any:
         """Keep the members that were trained; one is enough to go on."""
-        names = [member_name(index) for index in range(int(self.inputs.committee["size"]))]
-        jobs = {name: self.ctx[f"train_{name}"] for name in names}
-        self.ctx.members = {
-            name: job.outputs.potential
-            for name, job in jobs.items()
-            if job.is_finished_ok and "potential" in job.outputs
-        }
-        reasons = "; ".join(f"{name}: {reason_of(job)}" for name, job in jobs.items() if not job.is_finished_ok)
+        jobs = {name: self.ctx[f"train_{name}"] for name in member_names(self.inputs.committee)}
+        self.ctx.members, reasons = trained(jobs)
         if not self.ctx.members:
             return self.exit_codes.ERROR_TRAINING_FAILED.format(reason=reasons)
         if reasons:
@@ -339,18 +319,6 @@ class FinetuneWorkChain(WorkChain):
             self.ctx.failures.append(f"properties of {name}: {reason_of(job)}")
         job = self.ctx[f"{name}_evaluation"]
         return "" if job.is_finished_ok else reason_of(job)
-
-    def _vary(self, train: AttributeDict, index: int, number: orm.Int) -> AttributeDict:
-        """Make the inputs of one member of a committee differ from those of the others."""
-        train.settings = finetune_functions.member_settings(
-            train.settings, self.inputs.committee, number, metadata={"call_link_label": f"settings_{index:02d}"}
-        )
-        if "bootstrap" in self.inputs.committee["vary"]:
-            link = {"call_link_label": f"bootstrap_{index:02d}"}
-            train.training_set = dataset_functions.bootstrap_dataset(
-                train.training_set, self.inputs.committee, number, metadata=link
-            )
-        return train
 
 
 __all__ = ("FinetuneWorkChain",)
