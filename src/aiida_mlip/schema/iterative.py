@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aiida_mlip.schema.dynamics import Stage
 from aiida_mlip.schema.finetuning import CommitteeSettings
 from aiida_mlip.schema.selection import CalibratedLevels, SelectionCounts, TrustLevels
+from aiida_mlip.science.iterative.convergence import Limits
+from aiida_mlip.science.iterative.ladder import NAME
 from aiida_mlip.science.models import StrictModel
 
 
 class Condition(StrictModel):
     """One rung of the ladder: the stages that a walker goes through."""
 
-    name: str = Field(description="identifier, e.g. 't600'")
+    name: str = Field(pattern=f"^{NAME}$", description="letters, digits and single underscores, e.g. 't600'")
     stages: tuple[Stage, ...] = Field(min_length=1)
 
 
@@ -41,6 +43,10 @@ class ConvergenceSettings(StrictModel):
     )
     stable: bool = Field(default=True, description="no walker was stopped by a rule")
 
+    def limits(self, rungs: int) -> Limits:
+        """Return what is asked of a generation, of a ladder with ``rungs`` conditions."""
+        return Limits(**self.model_dump(), rungs=rungs)
+
 
 class IterativeSettings(StrictModel):
     """The loop itself; what its parts do is in their own settings."""
@@ -48,7 +54,8 @@ class IterativeSettings(StrictModel):
     max_generations: int = Field(default=5, ge=1, description="a hard limit, earlier runs included when resumed")
     conditions: tuple[Condition, ...] = Field(min_length=1, description="the ladder, gentle conditions first")
     ladder: Literal["all", "rising"] = Field(
-        default="all", description="rising: generation g runs the first g rungs, and climbs on when they are converged"
+        default="all",
+        description="rising: up to and including the first rung that was not converged the generation before",
     )
     walkers: int = Field(default=1, ge=1, description="walkers for each structure and condition, of different seeds")
     start_from: Literal["foundation", "previous"] = Field(default="foundation", description="what is fine-tuned")
@@ -61,7 +68,14 @@ class IterativeSettings(StrictModel):
     validation_fraction: float = Field(default=0.15, gt=0, lt=1, description="of each generation's set")
     augmentation: AugmentationSettings | None = Field(default_factory=AugmentationSettings)
     convergence: ConvergenceSettings = Field(default_factory=ConvergenceSettings)
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, description="of the splits and of the walkers")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> IterativeSettings:
+        names = [condition.name for condition in self.conditions]
+        if len(set(names)) != len(names):
+            raise ValueError(f"conditions = {names}: each needs a name of its own")
+        return self
 
 
 class Survival(StrictModel):
@@ -89,6 +103,9 @@ class GenerationRecord(StrictModel):
     survival: tuple[Survival, ...] = ()
     selection: SelectionCounts | None = None
     candidate_fraction: float | None = None
+    by_condition: dict[str, SelectionCounts] = Field(
+        default_factory=dict, description="condition that was run -> what became of its frames"
+    )
     labels: dict[str, Any] = Field(default_factory=dict, description="LabelReport")
     cost: dict[str, float] = Field(
         default_factory=dict,
