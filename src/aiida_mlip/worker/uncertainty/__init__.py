@@ -55,3 +55,9 @@ class Estimator(Protocol):
         :param bias: also the gradient of the energy's uncertainty.
         :raises TaskError: of kind ``input`` where the potential lacks an element, or has no uncertainty to give.
         """
+
+    def forget(self) -> None:
+        """Drop what earlier calls left (neighbour lists, wave functions), so that the next one depends on nothing else.
+
+        A run that goes on from a checkpoint then computes what the run without a break computed.
+        """

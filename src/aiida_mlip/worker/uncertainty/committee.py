@@ -48,6 +48,10 @@ class PlainEstimator:
         found = _predict(self._calculator, atoms, stress=stress)
         return Estimate(found.energy, found.forces, found.stress)
 
+    def forget(self) -> None:
+        """See :class:`aiida_mlip.worker.uncertainty.Estimator`."""
+        self._calculator.reset()
+
 
 class CommitteeEstimator:
     """Independent potentials; the mean is the prediction, and the spread its uncertainty.
@@ -86,6 +90,11 @@ class CommitteeEstimator:
             sigma_forces=gradient,
             sigma_stress=strain,
         )
+
+    def forget(self) -> None:
+        """See :class:`aiida_mlip.worker.uncertainty.Estimator`."""
+        for calculator in self._calculators:
+            calculator.reset()
 
     @property
     def _forces_scale(self) -> float:
