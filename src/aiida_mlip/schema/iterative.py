@@ -117,10 +117,14 @@ class GenerationRecord(StrictModel):
     warnings: tuple[str, ...] = ()
 
 
+Ended = Literal["", "converged", "max_generations", "label_budget", "no_candidates", "failed"]
+"""Why a loop ended; empty: it goes on."""
+
+
 class History(StrictModel):
     """All generations, those of earlier runs first."""
 
     generations: tuple[GenerationRecord, ...] = ()
     start: dict[str, Any] = Field(default_factory=dict, description="LabelReport of the first set, if it was labelled")
     labels_used: int = Field(default=0, ge=0)
-    ended: Literal["", "converged", "max_generations", "label_budget", "no_candidates", "failed"] = ""
+    ended: Ended = ""
