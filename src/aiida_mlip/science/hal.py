@@ -33,12 +33,14 @@ def tau(state: HalState, tau_rel: float, window: int) -> float:
 
 
 def advanced(state: HalState, forces: FloatArray, sigma_forces: FloatArray, window: int) -> HalState:
-    """Return the state after one more step.
+    """Return the state after one more step; one that is not finite leaves it as it is.
 
     :param forces: without the bias [eV/Å], shape (n, 3).
     :param sigma_forces: -d sigma / d positions [eV/Å], shape (n, 3).
     """
     mean_force, mean_bias = (float(np.linalg.norm(vectors, axis=1).mean()) for vectors in (forces, sigma_forces))
+    if not (np.isfinite(mean_force) and np.isfinite(mean_bias)):
+        return state
     return HalState(
         forces=(*state.forces, mean_force)[-window:],
         bias=(*state.bias, mean_bias)[-window:],

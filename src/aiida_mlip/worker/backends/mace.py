@@ -33,8 +33,8 @@ class MacePotential:
     def __init__(self, model: Any, info: PotentialInfo, device: Device, dtype: Dtype) -> None:
         self.model = model
         self.info = info
-        self._device = device
-        self._dtype = dtype
+        self.device = device
+        self.dtype = dtype
         self._e0s = np.zeros(len(chemical_symbols))
         for symbol, value in info.e0s[info.head].items():
             self._e0s[chemical_symbols.index(symbol)] = value
@@ -43,7 +43,7 @@ class MacePotential:
         """Return mace's own ASE calculator for the head in use."""
         from mace.calculators import MACECalculator
 
-        return MACECalculator(models=[self.model], device=self._device, default_dtype=self._dtype, head=self.info.head)
+        return MACECalculator(models=[self.model], device=self.device, default_dtype=self.dtype, head=self.info.head)
 
     def evaluate(
         self,
@@ -60,12 +60,12 @@ class MacePotential:
         stresses = np.full((len(frames), 6), np.nan)
         features: list[FloatArray] = []
         done = 0
-        with default_dtype(self._dtype):
-            for batch in self._batches(frames, batch_size):
+        with default_dtype(self.dtype):
+            for batch in self.batches(frames, batch_size):
                 out = self.model(batch.to_dict(), compute_force=True, compute_stress=stress, training=False)
                 ends = np.cumsum(np.diff(_array(batch.ptr)).astype(int))
                 size = len(ends)
-                energies[done : done + size] = self._total(out, frames[done : done + size])
+                energies[done : done + size] = self.total_energies(out, frames[done : done + size])
                 forces.extend(np.split(_array(out["forces"]), ends[:-1]))
                 if stress:
                     stresses[done : done + size] = _voigt(_array(out["stress"]))
@@ -83,15 +83,26 @@ class MacePotential:
         """Return total energies [eV] only, which is several times cheaper than :meth:`evaluate`."""
         refuse_unknown_elements(frames, self.info.elements, what="the model")
         parts: list[FloatArray] = []
-        with default_dtype(self._dtype), torch.no_grad():
-            for batch in self._batches(frames, batch_size):
+        with default_dtype(self.dtype), torch.no_grad():
+            for batch in self.batches(frames, batch_size):
                 out = self.model(batch.to_dict(), compute_force=False, training=False)
                 done = sum(len(part) for part in parts)
-                parts.append(self._total(out, frames[done : done + batch.num_graphs]))
+                parts.append(self.total_energies(out, frames[done : done + batch.num_graphs]))
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    def _total(self, out: dict[str, Any], frames: Sequence[Atoms]) -> FloatArray:
-        """Return total energies with the sum of E0s in double precision.
+    def atomic_descriptors(self, frames: Sequence[Atoms], *, batch_size: int = 8) -> Iterator[FloatArray]:
+        """See :class:`aiida_mlip.worker.descriptors.Describes`: the invariant node features of all layers."""
+        refuse_unknown_elements(frames, self.info.elements, what="the model")
+        for start in range(0, len(frames), batch_size):
+            with default_dtype(self.dtype), torch.no_grad():
+                for batch in self.batches(frames[start : start + batch_size], batch_size):
+                    out = self.model(batch.to_dict(), compute_force=False, training=False)
+                    ends = np.cumsum(np.diff(_array(batch.ptr)).astype(int))
+                    parts = np.split(_invariants(self.model, out["node_feats"]), ends[:-1])
+            yield from parts
+
+    def total_energies(self, out: dict[str, Any], frames: Sequence[Atoms]) -> FloatArray:
+        """Return total energies [eV] of an output of the model, shape (frames,), with E0s summed in double precision.
 
         E0s of pseudopotentials are thousands of eV; a sum over a hundred atoms has steps of 0.03 eV in float32.
         """
@@ -101,7 +112,7 @@ class MacePotential:
         total: FloatArray = _array(out["interaction_energy"]) + reference
         return total
 
-    def _batches(self, frames: Sequence[Atoms], batch_size: int) -> Iterator[Any]:
+    def batches(self, frames: Sequence[Atoms], batch_size: int) -> Iterator[Any]:
         """Yield batches of graphs, made when they are needed; labels in the frames are not looked at."""
         from mace.data import AtomicData, KeySpecification, config_from_atoms
         from mace.tools import AtomicNumberTable
@@ -118,7 +129,7 @@ class MacePotential:
                 graphs.append(
                     AtomicData.from_config(config, z_table=table, cutoff=float(self.model.r_max), heads=heads)
                 )
-            yield Batch.from_data_list(graphs).to(self._device)
+            yield Batch.from_data_list(graphs).to(self.device)
 
 
 class MaceBackend(Backend):
