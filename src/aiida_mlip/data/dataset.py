@@ -17,6 +17,7 @@ from ase import Atoms
 from aiida_mlip.science import keys
 from aiida_mlip.science.datasets.canonical import canonical, read_extxyz, write_extxyz
 from aiida_mlip.science.isolated_atoms import nearest_image
+from aiida_mlip.science.labelling.address import geometry_digest
 
 _SHORTEST_CUTOFF = 3.0
 """No potential has a shorter cut-off [Å]: a single atom whose images are nearer has neighbours."""
@@ -141,7 +142,7 @@ class DatasetData(Data):
         found: dict[str, int] = {}
         for index, atoms in enumerate(self.frames()):
             if len(atoms) > 1 or nearest_image(atoms) < _ALONE:
-                found.setdefault(_geometry_digest(atoms), index)
+                found.setdefault(geometry_digest(atoms)[:16], index)
         return found
 
     def _validate(self) -> bool:
@@ -181,12 +182,6 @@ def _digest(frames: list[Atoms]) -> str:
         copy.info.pop(keys.ORIGIN, None)
         bare.append(copy)
     return hashlib.sha256(_text(bare).encode()).hexdigest()
-
-
-def _geometry_digest(atoms: Atoms) -> str:
-    rounded = [np.round(part, 6) + 0.0 for part in (atoms.positions, np.asarray(atoms.cell))]  # + 0.0 drops -0.0
-    parts = [np.asarray(atoms.numbers, dtype=np.int64), np.asarray(atoms.pbc, dtype=np.int64), *rounded]
-    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]
 
 
 def _counts(frames: list[Atoms]) -> dict[str, Any]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+NO_LABEL = (
+    "The reasons are in `results.failed` of the job: mostly a calculator that is not installed there, or geometries "
+    "that it refuses."
+)
 NO_PROPERTY = "The reason is with each property below: mostly a potential that does not bind the crystal asked for."
 
 JOBS: Mapping[int, str] = {
@@ -20,8 +24,10 @@ JOBS: Mapping[int, str] = {
     330: "Install mace-torch, ase and matscipy in the environment that the worker's code activates.",
     331: "Ask for a GPU in the options of the job, or set `device` to `cpu`.",
     340: "Halve `batch_size`, use `float32`, or ask for more memory.",
-    400: "Submit `mlip.train.base` or `mlip.property.base` with more iterations, or restart from this job.",
+    400: "Submit the work chain of the job (`mlip.train.base`, `mlip.property.base`, `mlip.label`) with more "
+    "iterations, or restart from this job.",
     401: "Ask for more wall time: not a single epoch or step was finished.",
+    411: NO_LABEL,
     430: "Lower the learning rate, and check the labels and the E0s of the training set.",
     710: NO_PROPERTY,
     440: "Do not use this potential: what was trained is not what was asked for. Please report it.",
@@ -49,6 +55,13 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
         701: "The potential can be used for what it was trained on. Replay, freezing more of the model, or a lower "
         "learning rate keep more of the rest.",
         702: "The other members can be used. The reasons are with the steps that failed.",
+    },
+    "LabelBaseWorkChain": {
+        411: NO_LABEL,
+        450: "The reason is with the last job below.",
+        451: "Ask for more wall time: the next configuration needs more than one job has.",
+        452: "Ask for more wall time: one label has to fit into it.",
+        455: "Look at the node, its memory and the disk quota of the computer, then submit again.",
     },
     "PropertyBaseWorkChain": {
         450: "The reason is with the last job below.",

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from ase.data import atomic_numbers
+from pydantic import Field, field_validator
 
 from aiida_mlip.schema.potential import Device, Dtype
 from aiida_mlip.science.models import StrictModel
+
+LABELS_FILE = "labels.jsonl"
+"""File of the task ``label``: one line for each configuration, written as the worker goes."""
+
+LABEL_EXTRA = "mlip_label"
+"""Extra of a calculation that made labels: of pw.x the address of its label, of a job of ours that of its method."""
 
 
 class BatchLabelSettings(StrictModel):
@@ -26,8 +33,22 @@ class LabelSettings(StrictModel):
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1, description="more failures than this end the workflow")
     isolated_atoms: tuple[str, ...] = Field(default=(), description="elements whose free atom is labelled too")
     atom_box: float = Field(default=12.0, gt=3, description="edge of the box of a free atom [Å]")
+    atom_degauss: float = Field(default=0.002, gt=0, description="smearing of a free atom [Ry]")
+    vacuum: float = Field(
+        default=10.0, gt=3, description="between images where a configuration is not periodic, for plane waves [Å]"
+    )
+    conv_thr_per_atom: float | None = Field(
+        default=None, gt=0, description="threshold of self-consistency [Ry/atom] instead of the parameters' conv_thr"
+    )
     reuse: bool = Field(default=True, description="take labels of the same configuration and settings that exist")
     max_concurrent: int | None = Field(default=None, gt=0, description="pw.x jobs at a time; None: the computer's")
+
+    @field_validator("isolated_atoms")
+    @classmethod
+    def _are_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [symbol for symbol in symbols if atomic_numbers.get(symbol, 0) < 1]:
+            raise ValueError(f"{', '.join(unknown)}: no chemical symbol. Write it like 'W'")
+        return symbols
 
 
 class LabelFailure(StrictModel):
