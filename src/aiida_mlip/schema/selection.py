@@ -56,12 +56,21 @@ class SelectionSettings(StrictModel):
     levels: AbsoluteLevels = Field(description="trust levels [eV/Å]; a workflow fills in calibrated ones")
     filters: GeometryFilters = Field(default_factory=GeometryFilters)
     budget: int = Field(default=20, gt=0, description="largest number of frames chosen")
-    budget_per_temperature: int | None = Field(default=None, gt=0)
+    budget_per_temperature: int | None = Field(
+        default=None, gt=0, description="largest number of frames chosen within one bin of the target temperature"
+    )
+    temperature_bin: float = Field(default=50.0, gt=0, description="width of these bins, centred on its multiples [K]")
     include_failed: bool = Field(
         default=True, description="frames above the upper level may be chosen too, where they pass the filters"
     )
     min_novelty: float = Field(
-        default=0.0, ge=0, description="smallest descriptor distance to what is known, in units of the known set's own"
+        default=0.0,
+        ge=0,
+        description="smallest descriptor distance to what is known and to what is chosen before, in units of the known "
+        "set's own; frames that are the same as a known one are never chosen",
+    )
+    max_candidates: int = Field(
+        default=500, gt=0, description="frames of a level whose descriptors are computed; of more, every n-th"
     )
     max_label_atoms: int = Field(default=200, gt=0, description="a larger cell is too large for the labeller: refused")
     generation: int = Field(default=0, ge=0, description="written into the origin of each frame")
@@ -80,7 +89,7 @@ class SelectionCounts(StrictModel):
     accurate: int = Field(ge=0, description="below the lower level")
     candidate: int = Field(ge=0, description="between the levels")
     failed: int = Field(ge=0, description="above the upper level")
-    known: int = Field(ge=0, description="candidates left out since they are as what is known")
+    known: int = Field(ge=0, description="candidates and failed left out since they are as what is known")
     selected: int = Field(ge=0)
 
 
@@ -91,4 +100,11 @@ class SelectionResult(StrictModel):
     by_walker: dict[str, SelectionCounts]
     filtered_by: dict[str, int] = Field(default_factory=dict, description="filter -> frames it refused")
     candidate_fraction: float = Field(ge=0, le=1, description="(candidate + failed) / (frames - filtered)")
+    message: str = Field(default="", description="what was selected, or why nothing was, in words")
+    descriptors: Literal["potential", "geometry", "none"] = Field(
+        default="none", description="whose descriptors measured novelty; geometry: the potential has none"
+    )
+    novelty_unit: float | None = Field(
+        default=None, description="median novelty of known frames against each other, in scaled descriptors"
+    )
     warnings: tuple[str, ...] = ()
