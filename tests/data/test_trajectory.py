@@ -45,6 +45,7 @@ def test_frames_and_summary_survive_storing(tmp_path: Path) -> None:
     attributes = node.base.attributes.all
     assert attributes["last_step"] == 20
     assert attributes["max_forces_sigma"] == 0.2
+    assert (node.num_atoms, node.max_forces_sigma) == (2, 0.2)
     assert attributes["formula"] == "CW"
     assert node.filename == MDTrajectoryData.FILENAME
 

@@ -47,6 +47,17 @@ class MDTrajectoryData(SinglefileData):
         return tuple(self.base.attributes.get("elements"))
 
     @property
+    def num_atoms(self) -> int:
+        """Return the number of atoms of a frame."""
+        return int(self.base.attributes.get("num_atoms"))
+
+    @property
+    def max_forces_sigma(self) -> float | None:
+        """Return the largest uncertainty of a force [eV/Å], None without an uncertainty."""
+        value = self.base.attributes.get("max_forces_sigma")
+        return None if value is None else float(value)
+
+    @property
     def stopped(self) -> bool:
         """Return whether the last frame broke a stop rule."""
         return bool(self.base.attributes.get("stopped"))
