@@ -21,6 +21,9 @@ _LOST = [
     _CODES.ERROR_NO_RESULT,
     _CODES.ERROR_UNREADABLE_RESULT,
     _CODES.ERROR_MISSING_FILE,
+    # Signal 9 may be the kernel's or a person's; what is labelled is on the disk, and memory is free again.
+    _CODES.ERROR_OUT_OF_MEMORY,
+    _CODES.ERROR_SCHEDULER_OUT_OF_MEMORY,
 ]
 
 
