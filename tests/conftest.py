@@ -112,3 +112,51 @@ def _emt_frames(count: int, seed: int = 0) -> list[Atoms]:
         atoms.info[keys.CONFIG_TYPE] = "rattled" if index % 2 else "strained"
         frames.append(atoms)
     return frames
+
+
+@pytest.fixture(scope="session")
+def emt_trajectory() -> Callable[..., str]:
+    """A function that runs Langevin dynamics of a Cu-Ni cell of eight atoms with ASE's EMT, and returns its text.
+
+    ``emt_trajectory(temperature, frames, seed)``: a frame each 5 fs; the uncertainty of a force is a fifth of it.
+    ``sigma=False`` leaves the uncertainties out.
+    """
+    return _emt_trajectory
+
+
+def _emt_trajectory(temperature: float, frames: int = 20, seed: int = 1, *, sigma: bool = True) -> str:
+    import io
+
+    from ase import units
+    from ase.md.langevin import Langevin
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+    from aiida_mlip.science.trajectory import Moment, write_frame
+
+    rng = np.random.default_rng(seed)
+    atoms = bulk("Cu", "fcc", a=3.6, cubic=True) * (2, 1, 1)
+    atoms.symbols[[1, 4]] = "Ni"
+    atoms.calc = EMT()
+    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
+    dynamics = Langevin(atoms, 5 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, fixcm=False, rng=rng)
+    text = io.StringIO()
+    for index in range(frames):
+        forces = atoms.get_forces()
+        spread = 0.2 * np.linalg.norm(forces, axis=1) if sigma else None
+        write_frame(
+            text,
+            atoms,
+            Moment(
+                step=index,
+                time_fs=5.0 * index,
+                stage=0,
+                temperature=temperature,
+                instantaneous_temperature=atoms.get_temperature(),
+                energy=atoms.get_potential_energy(),
+                forces=forces,
+                energy_sigma=0.08 if sigma else None,
+                forces_sigma=spread,
+            ),
+        )
+        dynamics.run(1)
+    return text.getvalue()
