@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from aiida_mlip.schema.potential import Device, Dtype
 from aiida_mlip.science.models import StrictModel
+
+WALKERS_FOLDER = "walkers"
+"""Folder of the job: for each walker a folder of its name with its trajectory, time series and checkpoint."""
+
+WALKERS_FILE = "walkers.json"
+"""How far each walker of the job is: name -> :class:`WalkerProgress`; written with every checkpoint."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
+"""Names of walkers become names of outputs, in which AiiDA allows no two underscores in a row."""
 
 
 class NVE(StrictModel):
@@ -81,13 +91,25 @@ class StopRules(StrictModel):
     bonds: float | None = Field(
         default=None, gt=1, description="a bond of the start is longer than this multiple of the sum of covalent radii"
     )
+    ions: tuple[str, ...] = Field(
+        default=("Li", "Na", "K", "Rb", "Cs"), description="elements whose contacts at the start are not bonds"
+    )
     density: tuple[float, float] | None = Field(default=(0.5, 2.0), description="multiples of the first density")
     force: float | None = Field(default=None, gt=0, description="largest force on an atom [eV/Å]")
 
 
 StopRule = Literal[
-    "uncertainty", "relative_uncertainty", "temperature", "distance", "bonds", "density", "force", "not_finite"
+    "uncertainty",
+    "relative_uncertainty",
+    "temperature",
+    "distance",
+    "bonds",
+    "density",
+    "force",
+    "not_finite",
+    "calculator_error",
 ]
+"""What ended a walker; ``calculator_error``: the potential raised an exception."""
 
 
 class Hal(StrictModel):
@@ -119,6 +141,16 @@ class MDSettings(StrictModel):
     head: str | None = None
 
     @model_validator(mode="after")
+    def _names_are_identifiers(self) -> MDSettings:
+        for name in self.walkers:
+            if not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"walkers: {name!r} is no name of an output; use letters, digits and single underscores, "
+                    "with a letter first, e.g. 't300_s0_w1'"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _pressure_fits(self) -> MDSettings:
         constant_pressure = self.ensemble.kind == "npt"
         for name, walker in self.walkers.items():
@@ -128,6 +160,14 @@ class MDSettings(StrictModel):
             if not constant_pressure and any(given):
                 raise ValueError(f"walkers.{name}: a pressure has no effect with ensemble {self.ensemble.kind!r}")
         return self
+
+
+class WalkerProgress(StrictModel):
+    """How far a walker is, in all jobs so far."""
+
+    steps: int = Field(ge=0)
+    asked_steps: int = Field(gt=0)
+    done: bool = False
 
 
 class WalkerResult(StrictModel):
