@@ -13,6 +13,7 @@ METRICS: Mapping[str, str] = {"rmse": "root mean square", "mae": "mean absolute"
 
 SET_TITLES: Mapping[str, str] = {
     "test": "test set (never seen in training)",
+    "holdout": "hold-out set (never seen in training)",
     "validation": "validation set (chose the epoch)",
     "valid": "validation set (chose the epoch)",
     "training": "training set",
@@ -21,7 +22,7 @@ SET_TITLES: Mapping[str, str] = {
     "replay_valid": "replay data, validation",
 }
 
-ORDER = ("test", "validation", "valid", "training", "train")
+ORDER = ("test", "holdout", "validation", "valid", "training", "train")
 """Sets that come first, in this order."""
 
 HIDDEN = ("forgetting",)

@@ -136,6 +136,15 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {secs:02d} s" if minutes else f"{secs} s"
 
 
+def core_hours(seconds: float | None) -> str:
+    """Return core-seconds as core-hours, or as core-seconds where they are few."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    return (
+        f"{significant(seconds / 3600, 3)} core-hours" if seconds >= 360 else f"{significant(seconds, 3)} core-seconds"
+    )
+
+
 def plain(item: Any) -> str:
     """Return a setting as text: lists with commas, booleans in words, floats without noise."""
     if isinstance(item, bool):

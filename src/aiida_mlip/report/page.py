@@ -27,6 +27,7 @@ CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["
 
 FILTERS = (
     "error", "value", "unit", "percent", "duration", "significant", "plain", "brief", "deviation", "signed",
+    "core_hours",
 )  # fmt: skip
 """Functions of :mod:`aiida_mlip.report.numbers` that templates use as filters."""
 

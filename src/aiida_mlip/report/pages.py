@@ -16,6 +16,8 @@ class Page:
 
 _END = ("settings", "cost", "lineage", "licences")
 
+_DYNAMICS = Page("Molecular dynamics", ("outcome", "walkers", "series", "remarks", *_END))
+
 PAGES: Mapping[str, Page] = {
     "mlip.finetune": Page(
         "Fine-tuning",
@@ -31,6 +33,19 @@ PAGES: Mapping[str, Page] = {
     "mlip.defects": Page(
         "Defects", ("outcome", "verdict", "bars", "curves", "warnings", "structures", "expense", *_END)
     ),
+    "mlip.iterative_training": Page(
+        "Iterative training",
+        (
+            "outcome", "generations", "holdout", "errors", "calibration", "parity", "survival", "asked", "frames",
+            "labels", "budget", "remarks", "learning", "strategy",
+            *_END,
+        ),
+    ),
+    "mlip.md": _DYNAMICS,
+    "mlip.md.base": _DYNAMICS,
+    "mlip.uncertainty": Page("Uncertainty", ("outcome", "calibration", "remarks", *_END)),
+    "mlip.select": Page("Selection", ("outcome", "selection", "asked", "frames", "remarks", *_END)),
+    "mlip.label": Page("Labels", ("outcome", "labels", "remarks", *_END)),
     "mlip.property": Page("Properties", ("outcome", "properties", "bars", "curves", "structures", *_END)),
     "mlip.property.base": Page("Properties", ("outcome", "properties", "bars", "curves", "structures", *_END)),
 }  # fmt: skip

@@ -63,6 +63,11 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
         452: "Ask for more wall time: one label has to fit into it.",
         455: "Look at the node, its memory and the disk quota of the computer, then submit again.",
     },
+    "PwLabelWorkChain": {
+        452: "Ask for more wall time for pw.x: its files have to be written before the end.",
+        453: "Ask for more memory, more nodes, or leave out configurations of that size.",
+        455: "Look at the node, the disk quota and the output of pw.x, then submit again.",
+    },
     "PropertyBaseWorkChain": {
         450: "The reason is with the last job below.",
         451: "Ask for more wall time, so that several steps fit into one job.",

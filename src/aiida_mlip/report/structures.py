@@ -85,6 +85,7 @@ class View:
     :param number: atoms of the whole structure.
     :param largest: disturbance that has the last colour; that of a free surface around a dislocation does not count.
     :param along: index of the axis of a structure that is periodic in one direction only, to look along; else None.
+    :param indices: of the drawn atoms in the structure, repeated where it is small, shape (n,).
     """
 
     title: str
@@ -94,6 +95,7 @@ class View:
     number: int
     largest: float
     along: int | None
+    indices: NDArray[np.int_]
 
     def as_json(self) -> Mapping[str, Any]:
         """Return short names and whole numbers: hundredths of an ångström, and of the disturbance."""
@@ -154,11 +156,16 @@ def _spread(found: Sequence[T], most: int) -> Sequence[T]:
     return found[:: max(1, -(-len(found) // most))]
 
 
-def view(atoms: Atoms, fallback: str = "") -> View:
-    """Return what is drawn of a structure; the defect is in the middle of a periodic cell."""
+def view(atoms: Atoms, fallback: str = "", *, values: Array | None = None) -> View:
+    """Return what is drawn of a structure; the defect is in the middle of a periodic cell.
+
+    :param values: what the colours show, one number between 0 and 1 for each atom of ``atoms``, in place of the
+        disturbance.
+    """
     title = str(atoms.info.get(CONFIG_TYPE, fallback)).replace("_", " ")
-    shown = atoms.repeat(_repeats(atoms))
-    values = disturbance(shown)
+    repeats = _repeats(atoms)
+    shown = atoms.repeat(repeats)
+    values = disturbance(shown) if values is None else np.tile(values, math.prod(repeats))
     near = neighbourhood(shown, values)
     positions = _centred(shown, values)[near]
     rod = int(shown.pbc.sum()) == 1
@@ -175,6 +182,7 @@ def view(atoms: Atoms, fallback: str = "") -> View:
         number=len(atoms),
         largest=float(values[near][inner].max()),
         along=int(np.flatnonzero(shown.pbc)[0]) if rod else None,
+        indices=near,
     )
 
 

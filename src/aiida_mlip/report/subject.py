@@ -10,10 +10,11 @@ from aiida import orm
 from aiida.common.links import LinkType
 
 from aiida_mlip.provenance.ancestry import Ancestry, ancestry
+from aiida_mlip.report.loop import Generation, Loop, loop_of
 from aiida_mlip.report.measured import Measured
 
 BASELINE = "baseline"
-"""Name of the potential that a fine-tuning started from, among evaluations and properties."""
+"""Name of the potential that a fine-tuning, or the first generation of a loop, is compared with."""
 
 _CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 
@@ -39,17 +40,29 @@ class Subject:
         return {link.link_label: link.node for link in sorted(links, key=lambda link: link.node.pk)}
 
     @cached_property
+    def loop(self) -> Loop | None:
+        """Return the generations of an iterative training; None for another process, and before the first one."""
+        return loop_of(self)
+
+    @cached_property
     def trainings(self) -> Mapping[str, orm.ProcessNode]:
-        """Return member -> its training."""
+        """Return member -> its training; of an iterative training, those of the last generation."""
         if self.kind in ("mlip.train", "mlip.train.base"):
             return {"training": self.node}
+        if self.loop is not None:
+            return _members(self.loop.last, "train")
         return {f"member_{label[6:]}": node for label, node in self.steps.items() if label.startswith("train_")}
 
     @cached_property
     def evaluations(self) -> Mapping[str, orm.ProcessNode]:
-        """Return member or ``baseline`` -> the evaluation of its potential."""
+        """Return member or ``baseline`` -> the evaluation of its potential.
+
+        Those of an iterative training are from the last generation; the baseline is the same member in the first one.
+        """
         if self.kind == "mlip.evaluate":
             return {"evaluation": self.node}
+        if self.loop is not None:
+            return self._of_generations(self.loop)
         return self._measured("evaluation")
 
     @cached_property
@@ -58,6 +71,14 @@ class Subject:
         if self.kind in ("mlip.property", "mlip.property.base"):
             return {"properties": self.node}
         return self._measured("properties")
+
+    def _of_generations(self, loop: Loop) -> Mapping[str, orm.ProcessNode]:
+        measured = loop.measured
+        if not measured:
+            return {}
+        first, last = (_members(item, "evaluate") for item in (measured[0], measured[-1]))
+        before = first.get(_best_of(loop, self.potential) or next(iter(last), ""))
+        return last if len(measured) == 1 or before is None else {BASELINE: before, **last}
 
     def _measured(self, what: str) -> Mapping[str, orm.ProcessNode]:
         found = {
@@ -85,6 +106,8 @@ class Subject:
         """Return the member that counts: the one chosen by the process, or the first that was evaluated or trained."""
         if "best" in self.summary:
             return str(self.summary["best"])
+        if self.loop is not None and (found := _best_of(self.loop, self.potential)) is not None:
+            return found
         names = [name for name in (*self.evaluations, *self.trainings) if name != BASELINE]
         return names[0] if names else None
 
@@ -143,6 +166,18 @@ class Subject:
             if name in self.datasets:
                 return "-".join(self.datasets[name].elements)
         return ""
+
+
+def _members(generation: Generation, what: str) -> Mapping[str, orm.ProcessNode]:
+    """Return member -> its step of this kind, e.g. of ``train``."""
+    found = {label: node for label, node in generation.steps.items() if label.startswith(f"{what}_")}
+    return {f"member_{label[len(what) + 1 :]}": found[label] for label in sorted(found)}
+
+
+def _best_of(loop: Loop, potential: orm.Data | None) -> str | None:
+    """Return the member of the last generation that came out."""
+    uuids = loop.last.record.potentials
+    return next((name for name, uuid in uuids.items() if potential is not None and potential.uuid == uuid), None)
 
 
 def results(node: orm.ProcessNode | None) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from aiida_mlip.report.measured import before_after
 from aiida_mlip.report.numbers import QUANTITIES, change, deviation, duration, error, percent, significant
 from aiida_mlip.report.remedies import remedy
 from aiida_mlip.report.sections._base import Content, Section
+from aiida_mlip.report.stories import STORIES
 from aiida_mlip.report.subject import Subject
 from aiida_mlip.report.verdict import overall
 
@@ -39,12 +40,14 @@ def collect(subject: Subject) -> Content:
     """Return state, verdict, key numbers and, where it went wrong, the steps that failed."""
     state = state_of(subject.node)
     sets, distance = error_sets(subject), _distance(subject)
-    level = _level(state)
+    level, story = _level(state), STORIES.get(subject.kind)
+    cards = list(_cards(subject, sets, distance)) if sets else []
+    sentences = list(_sentences(subject, sets, distance)) if state.exit_status in (0, *WARNINGS) else []
     return {
         "level": level,
         "headline": _headline(subject, state, level),
-        "sentences": list(_sentences(subject, sets, distance)) if state.exit_status in (0, *WARNINGS) else [],
-        "cards": list(_cards(subject, sets, distance)) if sets else [],
+        "sentences": sentences if story is None else list(story.sentences(subject)),
+        "cards": cards if story is None else list(story.cards(subject)),
         "failures": list(_failures(state)) if level == "error" else [],
         "worse": [_readable(text) for text in subject.summary.get("verdict", {}).get("worse", [])],
         "remedy": remedy(state.name, state.exit_status) if level in ("error", "warning") else "",

@@ -56,7 +56,7 @@
       now = { one: one, n: n, far: Math.max(far, 300), top: top };
       facts.textContent = [set.e, set.m, set.k].filter(Boolean).join(" · ") + ": " + one.t + ", " + one.n + " atoms" +
         (n < one.n ? ", the " + n + " around the middle or the defect shown" : n > one.n ? ", repeated" : "") +
-        "; largest disturbance " + (one.x / 100).toFixed(2);
+        "; " + (one.q || "largest disturbance " + (one.x / 100).toFixed(2));
       draw();
     }
     function project(x, y, z) {
@@ -90,13 +90,13 @@
       for (var i = 0; i < now.n; i++) {
         if (now.one.v[i] < limit) continue;
         var at = project(p[3 * i], p[3 * i + 1], p[3 * i + 2]);
-        at.push(Math.min(LEVELS - 1, Math.round(now.one.v[i] / now.top * (LEVELS - 1))));
+        at.push(Math.min(LEVELS - 1, Math.round(now.one.v[i] / now.top * (LEVELS - 1))), now.one.r ? now.one.r[i] : 105);
         seen.push(at);
       }
       if (now.one.c) edges(now.one.c, scale, w, h);
       seen.sort(function (a, b) { return a[2] - b[2]; });
       seen.forEach(function (at) {
-        var r = 105 * scale * at[3], level = Math.round((1 - (at[2] / now.far + 1) / 2) * (FOGS - 1));
+        var r = at[5] * scale * at[3], level = Math.round((1 - (at[2] / now.far + 1) / 2) * (FOGS - 1));
         var look = balls[Math.max(0, Math.min(FOGS - 1, level))][at[4]];
         ink.drawImage(look, w / 2 + at[0] * scale - r, h / 2 - at[1] * scale - r, 2 * r, 2 * r);
       });
