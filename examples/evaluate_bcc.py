@@ -9,21 +9,15 @@ where this profile has one, the newest potential that was fine-tuned from it on 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import click
 from aiida import orm
-from aiida.common.exceptions import InvalidOperation
-from aiida.engine import submit
-from rich.console import Console
 
 from aiida_mlip.cli._nodes import find_node
+from aiida_mlip.cli.session import run_and_report
 from aiida_mlip.computers.defaults import find_worker, job_defaults, job_options
 from aiida_mlip.data.potential import PotentialData
-from aiida_mlip.provenance.watch import watch
-from aiida_mlip.report.outcome import write_outcome
-from aiida_mlip.report.text import print_summary
 from aiida_mlip.workchains.defects import DefectsWorkChain
 from aiida_mlip.workchains.defects_inputs import graph_name, special_workers
 from aiida_mlip.workchains.finetune import FinetuneWorkChain
@@ -87,21 +81,10 @@ def main(
             codes=special_workers(computer, chosen),
             overrides={"settings": {"device": job_defaults(computer).device}},
         )
-        builder.metadata.label = f"{', '.join(chosen)} on {', '.join(elements)}, {protocol}"
-        node = submit(builder)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    except InvalidOperation as error:
-        raise click.ClickException(f"{error} Start the daemon: verdi daemon start") from error
-    console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=120, soft_wrap=True)
-    console.print(f"Submitted {node.process_label}<{node.pk}>. It goes on if you leave: `aiida-mlip status {node.pk}`.")
-    watch(node, console)
-    print_summary(node, console)
-    write_outcome(node, out, console)
-    ended = node.exception if node.is_excepted else node.exit_message
-    console.print(f"[{node.exit_status}] {ended or 'Finished.'}", markup=False)
-    if "summary" not in node.outputs:
-        raise SystemExit(1)
+    builder.metadata.label = f"{', '.join(chosen)} on {', '.join(elements)}, {protocol}"
+    run_and_report(builder, out, needs="summary")
 
 
 if __name__ == "__main__":

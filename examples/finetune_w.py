@@ -13,18 +13,13 @@ from typing import Any
 
 import click
 from aiida import orm
-from aiida.common.exceptions import InvalidOperation
 from aiida.common.log import override_log_level
-from aiida.engine import submit
 from aiida.tools.archive import import_archive
-from rich.console import Console
 
+from aiida_mlip.cli.session import run_and_report
 from aiida_mlip.computers.defaults import find_worker, job_defaults, job_options
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
-from aiida_mlip.provenance.watch import watch
-from aiida_mlip.report.outcome import write_outcome
-from aiida_mlip.report.text import print_summary
 from aiida_mlip.workchains.finetune import FinetuneWorkChain
 
 HERE = Path(sys.argv[0]).resolve().parent  # `verdi run` gives `__file__` without its folder
@@ -109,19 +104,7 @@ def main(
         overrides=overrides,
     )
     builder.metadata.label = f"tungsten, {strategy}, {protocol}"
-    try:
-        node = submit(builder)
-    except InvalidOperation as error:
-        raise click.ClickException(f"{error} Start the daemon: verdi daemon start") from error
-    console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=120, soft_wrap=True)
-    console.print(f"Submitted {node.process_label}<{node.pk}>. It goes on if you leave: `aiida-mlip status {node.pk}`.")
-    watch(node, console)
-    print_summary(node, console)
-    write_outcome(node, out, console)
-    ended = node.exception if node.is_excepted else node.exit_message
-    console.print(f"[{node.exit_status}] {ended or 'Finished; better than the foundation model.'}", markup=False)
-    if "potential" not in node.outputs:
-        raise SystemExit(1)
+    run_and_report(builder, out, needs="potential", finished="Finished; better than the foundation model.")
 
 
 if __name__ == "__main__":

@@ -19,21 +19,16 @@ from typing import Any
 
 import click
 from aiida import orm
-from aiida.common.exceptions import InvalidOperation
-from aiida.engine import submit
-from rich.console import Console
 
 sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))  # `verdi run` leaves the folder of the script out
 from finetune_w import foundation, tungsten_dataset
 
 from aiida_mlip.calculations.datasets import select_types, split_dataset
+from aiida_mlip.cli.session import report_on, session_console, submit_and_watch
 from aiida_mlip.computers.defaults import find_worker, job_defaults, job_options
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
-from aiida_mlip.provenance.watch import watch
-from aiida_mlip.report.outcome import write_outcome
 from aiida_mlip.report.steps import draw_steps
-from aiida_mlip.report.text import print_summary
 from aiida_mlip.schema.finetuning import SplitSettings
 from aiida_mlip.workchains.defects import DefectsWorkChain
 from aiida_mlip.workchains.finetune import FinetuneWorkChain
@@ -64,17 +59,6 @@ KEYS = (
     "gamma_max_112", "surface_001", "surface_110", "E_FCC_minus_BCC", "E_A15_minus_BCC",
 )  # fmt: skip
 """What the figure shows, one panel each."""
-
-
-def run(builder: Any, console: Console) -> orm.ProcessNode:
-    """Submit a work chain and follow it to its end."""
-    try:
-        node = submit(builder)
-    except InvalidOperation as error:
-        raise click.ClickException(f"{error} Start the daemon: verdi daemon start") from error
-    console.print(f"Submitted {node.process_label}<{node.pk}>: {node.label}")
-    watch(node, console)
-    return node
 
 
 def steps(dataset: DatasetData, seed: int) -> dict[str, dict[str, DatasetData]]:
@@ -137,13 +121,13 @@ def main(
     out: Path,
     **asked: Any,
 ) -> None:
-    console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=120, soft_wrap=True)
+    console = session_console()
     computer = orm.load_computer(label)
     start = foundation(potential)
     potentials = {"step0_foundation": start}  # numbered: AiiDA puts the names in alphabetical order
     for number, (name, sets) in enumerate(steps(tungsten_dataset(), asked["seed"]).items(), start=1):
         console.print(f"Step {number}: {name}, {len(sets['training'])} frames to train on")
-        node = run(train(name, sets, start, computer, asked), console)
+        node = submit_and_watch(train(name, sets, start, computer, asked), console)
         if "potential" not in node.outputs:
             raise click.ClickException(f"step {name} gave no potential: [{node.exit_status}] {node.exit_message}")
         potentials[f"step{number}_{name}"] = node.outputs.potential
@@ -157,11 +141,10 @@ def main(
         overrides={"properties": {name: PROPERTIES.get(name, {}) for name in properties}},
     )
     builder.metadata.label = "class by class"
-    node = run(builder, console)
+    node = submit_and_watch(builder, console)
     if "summary" not in node.outputs:
         raise click.ClickException(f"no evaluation: [{node.exit_status}] {node.exit_message}")
-    print_summary(node, console)
-    write_outcome(node, out, console)
+    report_on(node, out, console)
     figure = draw_steps(node, out / f"class-by-class-{node.pk}.png", keys=KEYS)
     console.print(f"figure: {figure.resolve()}", soft_wrap=True)
 
