@@ -7,7 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aiida_mlip.schema.potential import Device, Dtype
+from aiida_mlip.schema.selection import AbsoluteLevels, CalibratedLevels
 from aiida_mlip.science.models import StrictModel
+from aiida_mlip.science.uncertainty.levels import absolute_levels
+
+CALIBRATION_FILE = "calibration.npz"
+"""The pairs of uncertainty and error behind a calibration."""
 
 
 class Deep(StrictModel):
@@ -16,21 +21,35 @@ class Deep(StrictModel):
     kind: Literal["deep"] = "deep"
 
 
-class Shallow(StrictModel):
+class LastLayer(StrictModel):
+    """What the kinds on the last layer of one potential have in common."""
+
+    regularisation: float | None = Field(
+        default=None, gt=0, description="in units of the mean eigenvalue; None: chosen on the calibration set"
+    )
+    projections: int = Field(default=8, ge=1, le=256, description="directions that the forces of a frame are seen in")
+    probes: int = Field(
+        default=2,
+        ge=0,
+        le=256,
+        description="backward passes of one force uncertainty, each with a random combination of the weights; "
+        "0: one for each, which is exact",
+    )
+    seed: int = Field(default=1, ge=0)
+
+
+class Shallow(LastLayer):
     """Many readouts of the last layer on the body of one potential (doi:10.1088/2632-2153/ad594a)."""
 
     kind: Literal["shallow"] = "shallow"
     members: int = Field(default=16, ge=2, le=256)
-    seed: int = Field(default=1, ge=0)
 
 
-class LastLayerBayes(StrictModel):
+class LastLayerBayes(LastLayer):
     """Closed form from features of the last layer (LLPR: Bigi, Chong, Ceriotti and Grasselli, 2024)."""
 
     kind: Literal["last_layer_bayes"] = "last_layer_bayes"
     samples: int = Field(default=16, ge=2, le=256, description="weights drawn from the posterior, for forces")
-    regularisation: float | None = Field(default=None, gt=0, description="None: chosen on the calibration set")
-    seed: int = Field(default=1, ge=0)
 
 
 Method = Annotated[Deep | Shallow | LastLayerBayes, Field(discriminator="kind")]
@@ -69,3 +88,15 @@ class UncertaintyResult(StrictModel):
         ge=0, description="median over the calibration frames of the largest calibrated force uncertainty [eV/Å]"
     )
     warnings: tuple[str, ...] = ()
+
+
+def trust_levels(levels: AbsoluteLevels | CalibratedLevels, result: UncertaintyResult) -> AbsoluteLevels:
+    """Return trust levels in eV/Å.
+
+    :param levels: multiples of the median of ``result``, or absolute ones, which are returned as they are.
+    :raises ValueError: where the median and the floor are both zero.
+    """
+    if isinstance(levels, AbsoluteLevels):
+        return levels
+    lower, upper = absolute_levels(result.median_max_forces_sigma, levels.lower, levels.upper, levels.floor)
+    return AbsoluteLevels(lower=lower, upper=upper)

@@ -55,7 +55,9 @@ def estimator_of(potentials: Sequence[Potential], model: UncertaintyModel | None
     """
     if model is None or model.header.kind == "deep":
         return PlainEstimator(potentials[0]) if len(potentials) == 1 else CommitteeEstimator(potentials, model)
-    raise TaskError(ErrorKind.INPUT, f"uncertainty.kind = {model.header.kind!r} is not known.", "Use 'deep'.")
+    from aiida_mlip.worker.uncertainty.last_layer import LastLayerEstimator  # torch only where it is needed
+
+    return LastLayerEstimator(potentials[0], model)
 
 
 def _read(path: Path) -> UncertaintyModel:
