@@ -36,7 +36,7 @@ def _add_pairs(made: go.Figure, item: Compared, column: int) -> None:
     thin = np.argsort(item.error)[:: max(1, -(-len(item.error) // MOST_POINTS))]
     made.add_scatter(
         x=(item.sigma[thin] * factor).astype(np.float32), y=(item.error[thin] * factor).astype(np.float32),
-        mode="markers", name="each", legendgroup="each", showlegend=column == 1, hoverinfo="skip",
+        mode="markers", name="each pair", legendgroup="each", showlegend=column == 1, hoverinfo="skip",
         marker={"color": AFTER, "size": 3.5, "opacity": 0.25}, **place,
     )  # fmt: skip
     ends = []
@@ -72,7 +72,7 @@ def _add_coverage(made: go.Figure, item: Compared, column: int) -> None:
     ):
         made.add_scatter(
             x=MULTIPLES, y=100 * shares, mode="lines", name=name, line=look, legendgroup=f"coverage {name}",
-            showlegend=column == 1 and name == "Gaussian", **place,
+            showlegend=False, **place,
             hovertemplate=f"{name}: %{{y:.0f}} % within %{{x:.1f}} sigma<extra></extra>",
         )  # fmt: skip
     made.update_xaxes(title_text="multiples of the uncertainty", range=[0, MULTIPLES[-1]], **place)

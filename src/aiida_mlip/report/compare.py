@@ -109,6 +109,14 @@ def _tables(subject: Subject, member: str | None) -> tuple[Mapping[str, Any], Ma
     return (before, after) if after else ({}, before)
 
 
+def between(subject: Subject) -> tuple[str, str] | None:
+    """Return the names of before and after, where these are two generations of a loop."""
+    if subject.loop is None or BASELINE not in subject.evaluations:
+        return None
+    best, measured = (subject.best or "").replace("_", " "), subject.loop.measured
+    return f"{best} of {measured[0].title}", f"{best} of {measured[-1].title}"
+
+
 def error_set(name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> ErrorSet:
     """Return the errors of two tables of :func:`aiida_mlip.science.errors.error_table` side by side."""
     before = before or {}

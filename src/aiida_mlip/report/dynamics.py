@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,12 @@ MOST_WALKERS = 40
 def walkers(node: orm.ProcessNode) -> Mapping[str, WalkerResult]:
     """Return name -> how it ended; empty where there are no results."""
     found = results(node).get("walkers", {})
-    return {name: WalkerResult.model_validate(content) for name, content in found.items()}
+    return {name: WalkerResult.model_validate(found[name]) for name in sorted(found, key=natural)}
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names with numbers as a reader does: t600 before t1800."""
+    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", name)]
 
 
 def series(node: orm.ProcessNode) -> Mapping[str, Arrays]:
@@ -50,7 +56,7 @@ def series(node: orm.ProcessNode) -> Mapping[str, Arrays]:
     nodes = {link.link_label.removeprefix(SERIES): link.node for link in links if link.link_label.startswith(SERIES)}
     return {
         name: {key: nodes[name].get_array(key) for key in nodes[name].get_arraynames()}
-        for name in sorted(nodes)[:MOST_WALKERS]
+        for name in sorted(nodes, key=natural)[:MOST_WALKERS]
     }
 
 

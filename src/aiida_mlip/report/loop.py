@@ -170,16 +170,16 @@ def _steps(subject: Subject, record: GenerationRecord) -> Mapping[str, orm.Proce
         if (found := _STEP.fullmatch(label)) and int(found[1]) == record.generation
     }
     for label, uuid in record.processes.items():
-        found = _STEP.fullmatch(label)
-        name = found[2] if found else label
+        matched = _STEP.fullmatch(label)
+        name = matched[2] if matched else label
         if name not in own and (node := stored(uuid)) is not None:
             own[name] = node
-    if "label" not in own and "select" in own and (label := _labelling(own["select"])) is not None:
+    if "label" not in own and "select" in own and (label := labelling_of(own["select"])) is not None:
         own["label"] = label
     return own
 
 
-def _labelling(select: orm.ProcessNode) -> orm.ProcessNode | None:
+def labelling_of(select: orm.ProcessNode) -> orm.ProcessNode | None:
     """Return the process that labelled what was selected, whole or cut to a budget; None where there is none yet."""
     todo = select.base.links.get_outgoing(link_label_filter="selected").all_nodes()
     while todo:

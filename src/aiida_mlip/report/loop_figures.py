@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from aiida_mlip.report.figures import log_axis, panels
 from aiida_mlip.report.loop import COMMITTEE, Generation, Loop, mean_share
 from aiida_mlip.report.numbers import QUANTITIES, duration
-from aiida_mlip.report.theme import AFTER, BEFORE, INK, LINE, MUTED, PALETTE, WORSE, figure, styles
+from aiida_mlip.report.theme import AFTER, BEFORE, LINE, MUTED, PALETTE, SYMBOLS, WORSE, figure, styles
 
 FRAMES: Mapping[str, tuple[str, str]] = {
     "accurate": ("accurate", AFTER),
@@ -50,8 +51,11 @@ STEPS: Mapping[str, tuple[str, str]] = {
 }
 """Step of a generation -> its name and colour."""
 
-SPREAD = 0.012
-"""Part of the range of temperatures by which the walkers of following generations are drawn apart."""
+SPREAD = 0.035
+"""Part of the range of temperatures over which walkers of one target are drawn apart."""
+
+HEAT = [[0.0, "#5aa9e0"], [0.5, "#8e63b5"], [1.0, "#c2410c"]]
+"""Colours of conditions, from the coldest to the hottest."""
 
 
 def counts(loop: Loop) -> go.Figure:
@@ -70,7 +74,7 @@ def counts(loop: Loop) -> go.Figure:
         values = [_labels(item, key) for item in loop.generations]
         if key == "computed" or any(values):
             _add_bars(made, (names, values, [str(value) for value in values]), (title, colour), 2)
-    made.update_layout(barmode="stack", bargap=0.45, legend={"y": 1.14}, margin={"t": 84})
+    made.update_layout(barmode="stack", bargap=0.45, legend={"y": 1.14, "traceorder": "normal"}, margin={"t": 84})
     made.update_xaxes(title_text="generation", type="category", showgrid=False)
     made.update_yaxes(title_text="number", rangemode="tozero")
     return made
@@ -145,26 +149,27 @@ def survival(loop: Loop) -> go.Figure:
     apart = SPREAD * max(max(temperatures) - min(temperatures), 100.0)
     look = styles([item.title for item in shown])
     for place, item in enumerate(shown):
-        walkers = item.record.survival
-        texts = [
-            f"{walker.walker}<br>{STOPS.get(walker.stopped_by or '', (walker.stopped_by, ''))[0]}" for walker in walkers
-        ]
+        walkers = sorted(item.record.survival, key=lambda walker: walker.temperature)
+        middle = (place - (len(shown) - 1) / 2) / max(len(shown) - 1, 1)
+        texts = [f"{walker.walker}<br>{stop_name(walker.stopped_by)}" for walker in walkers]
         made.add_scatter(
-            x=[walker.temperature + apart * (place - (len(shown) - 1) / 2) for walker in walkers],
+            x=[walker.temperature + apart * middle for walker in walkers],
             y=[walker.survived_ps for walker in walkers], mode="markers", row=1, col=1, name=item.title,
-            marker={"color": look[item.title][0], "size": 10, "opacity": 0.85, "line": {"color": "white", "width": 1},
+            marker={"color": look[item.title][0], "size": 10, "opacity": 0.75, "line": {"color": "white", "width": 1},
                     "symbol": [STOPS.get(walker.stopped_by or "", ("", "circle"))[1] for walker in walkers]},
             customdata=[[walker.temperature, walker.asked_ps] for walker in walkers], text=texts,
             hovertemplate="%{text}<br>%{y:.3g} of %{customdata[1]:.3g} ps, %{customdata[0]:.0f} K<extra></extra>",
         )  # fmt: skip
+    longest = max(walker.asked_ps for item in shown for walker in item.record.survival)
     for asked in sorted({walker.asked_ps for item in shown for walker in item.record.survival}):
         line = {"color": MUTED, "width": 1, "dash": "dot"}
         made.add_hline(y=asked, line=line, row=1, col=1)
     _add_stops(made, [walker.stopped_by or "" for item in shown for walker in item.record.survival])
     _add_shares(made, shown)
     made.update_xaxes(title_text="target temperature where it ended [K]", row=1, col=1)
-    made.update_yaxes(title_text="survived [ps]", rangemode="tozero", row=1, col=1)
-    made.update_layout(legend={"y": 1.12}, margin={"t": 96})
+    made.update_yaxes(title_text="survived [ps]", range=[-0.04 * longest, 1.08 * longest], row=1, col=1)
+    second = {"orientation": "h", "x": 0.56, "y": 1.12, "yanchor": "bottom", "font": {"size": 12}}
+    made.update_layout(legend={"y": 1.12, "entrywidth": 128}, legend2=second, margin={"t": 110})
     return made
 
 
@@ -180,25 +185,24 @@ def _add_stops(made: go.Figure, stops: Sequence[str]) -> None:
 
 def _add_shares(made: go.Figure, shown: Sequence[Generation]) -> None:
     conditions = list(dict.fromkeys(walker.condition for item in shown for walker in item.record.survival))
-    look = styles(["", *conditions])
-    for condition in conditions:
+    hottest = {w.condition: w.temperature for item in shown for w in item.record.survival}
+    ranked = sorted(conditions, key=lambda name: hottest[name])
+    colours = sample_colorscale(HEAT, np.linspace(0, 1, max(len(ranked), 2)))[: len(ranked)]
+    for place, (condition, colour) in enumerate(zip(ranked, colours, strict=True)):
         points = [
             (item.number, share)
             for item in shown
             if (share := mean_share(w for w in item.record.survival if w.condition == condition)) is not None
         ]
-        colour = INK if len(conditions) == 1 else look[condition][0]
         made.add_scatter(
-            x=[number for number, _ in points], y=[100 * share for _, share in points], mode="lines+markers+text",
-            name=condition, showlegend=False, row=1, col=2, line={"color": colour, "width": 2},
-            marker={"color": colour, "size": 8}, textposition="middle right", textfont={"color": colour, "size": 12},
-            text=[*[""] * (len(points) - 1), f" {condition}"], cliponaxis=False,
+            x=[number for number, _ in points], y=[100 * share for _, share in points], mode="lines+markers",
+            name=condition, legend="legend2", row=1, col=2, line={"color": colour, "width": 2},
+            marker={"color": colour, "size": 13 - 2 * min(place, 4), "symbol": SYMBOLS[place % len(SYMBOLS)]},
             hovertemplate=f"{condition}, generation %{{x}}: %{{y:.0f}} %<extra></extra>",
         )  # fmt: skip
     numbers = [item.number for item in shown]
-    ends = [min(numbers) - 0.4, max(numbers) + max(0.5, 0.22 * len(numbers))]
-    made.update_xaxes(title_text="generation", tickvals=numbers, range=ends, showgrid=False, row=1, col=2)
-    made.update_yaxes(title_text="survived part of the time asked for", ticksuffix=" %", range=[0, 106], row=1, col=2)
+    made.update_xaxes(title_text="generation", row=1, col=2, **_whole(numbers))
+    made.update_yaxes(title_text="survived part of the time asked for", ticksuffix=" %", range=[-4, 108], row=1, col=2)
 
 
 def times(loop: Loop) -> go.Figure:

@@ -51,7 +51,7 @@ def _failures(loop: Loop) -> str:
     failed = sum(len(report.failed) for _, report in loop.label_reports)
     reused = sum(report.reused for _, report in loop.label_reports)
     parts = [f"{failed} failed"] if failed else []
-    parts += [f"{reused} were found in the database"] if reused else []
+    parts += [f"{reused} found in the database"] if reused else []
     return f" ({', '.join(parts)})" if parts else ""
 
 

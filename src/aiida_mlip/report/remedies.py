@@ -56,6 +56,13 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
         "learning rate keep more of the rest.",
         702: "The other members can be used. The reasons are with the steps that failed.",
     },
+    "LabelWorkChain": {
+        450: "The reason is with the calculation below that prepares the inputs of pw.x: mostly a cell that is none.",
+        460: "Look at the reasons in the report: what all labels have in common is an input of the labelling code.",
+        461: "The labelled set can be used. Look at the reasons in the report before you raise `max_failed_fraction`; "
+        "submit again for what a node or a limit stopped, the rest is taken from the database.",
+        462: "The reason is with the last job below. What it labelled before is in the set; submit again for the rest.",
+    },
     "LabelBaseWorkChain": {
         411: NO_LABEL,
         450: "The reason is with the last job below.",

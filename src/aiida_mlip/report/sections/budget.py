@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiida_mlip.report import loop_figures
 from aiida_mlip.report.loop import saving
 from aiida_mlip.report.sections._base import Content, Section
@@ -18,7 +20,7 @@ def collect(subject: Subject) -> Content:
         for key, (title, _) in loop_figures.STEPS.items()
         if any(item.record.cost.get(key) for item in loop.generations)
     }
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "number": item.number,
             "seconds": [item.record.cost.get(key) for key in steps],

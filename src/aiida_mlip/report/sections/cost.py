@@ -9,7 +9,7 @@ from aiida import orm
 
 from aiida_mlip.provenance.status import state_of
 from aiida_mlip.report.sections._base import Content, Section
-from aiida_mlip.report.subject import Subject, results
+from aiida_mlip.report.subject import Subject, has_output, results
 
 STAGES_SHOWN = 6
 
@@ -45,11 +45,19 @@ def _row(job: orm.CalcJobNode, labels: Mapping[int, str], parents: Mapping[int, 
         "class": job.process_label,
         "pk": job.pk,
         "computer": job.computer.label if job.computer is not None else "",
-        "seconds": timings.get("total"),
+        "seconds": timings.get("total", _foreign_seconds(job)),
         "stages": stages[:STAGES_SHOWN],
         "exit_status": job.exit_status,
         "cached": job.base.caching.is_created_from_cache,
     }
+
+
+def _foreign_seconds(job: orm.CalcJobNode) -> float | None:
+    """Return the wall time that a job of aiida-quantumespresso says it took."""
+    if not has_output(job, "output_parameters"):
+        return None
+    seconds = job.outputs.output_parameters.get("wall_time_seconds", None)
+    return None if seconds is None else float(seconds)
 
 
 def _merged(all_versions: Any) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aiida_mlip.report import figures
-from aiida_mlip.report.compare import METRICS, error_sets
+from aiida_mlip.report.compare import METRICS, between, error_sets
 from aiida_mlip.report.sections._base import Content, Section
 from aiida_mlip.report.subject import BASELINE, Subject, results
 
@@ -19,17 +19,9 @@ def collect(subject: Subject) -> Content:
         "figure": figures.errors_by_type(sets[0]),
         "metrics": METRICS,
         "shifts": shifts,
-        "between": _between(subject),
+        "between": between(subject),
         "baseline_only": subject.kind == "mlip.finetune" and not any(item.compared for item in sets),
     }
-
-
-def _between(subject: Subject) -> tuple[str, str] | None:
-    """Return the names of what is compared, where that is not a foundation model and what came of it."""
-    if subject.loop is None or BASELINE not in subject.evaluations:
-        return None
-    best, measured = (subject.best or "").replace("_", " "), subject.loop.measured
-    return f"{best} of {measured[0].title}", f"{best} of {measured[-1].title}"
 
 
 SECTION = Section("Errors", collect)
