@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,14 +22,28 @@ class Condition(StrictModel):
 
 
 class AugmentationSettings(StrictModel):
-    """What the first set is made of, besides the given frames: changes of the start structures."""
+    """What the first set is made of, besides the given frames: changed copies of the start structures."""
 
     rattles: int = Field(default=4, ge=0, description="copies of each structure with displaced atoms")
-    rattle_amplitudes: tuple[float, ...] = Field(default=(0.05, 0.15), description="standard deviations [Å], in turn")
+    rattle_amplitudes: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(0.05, 0.15), min_length=1, description="standard deviations [Å], in turn"
+    )
     strains: int = Field(default=2, ge=0, description="copies with a random strain (and the smallest rattle)")
-    max_strain: float = Field(default=0.04, gt=0, lt=0.5)
-    volumes: tuple[float, ...] = Field(default=(0.95, 1.05), description="volume factors; molecules stay rigid")
+    max_strain: float = Field(default=0.04, gt=0, lt=0.5, description="largest principal strain")
+    volumes: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(0.95, 1.0, 1.05), description="volume factors; 1 is the structure itself; molecules stay rigid"
+    )
     molecules: bool = Field(default=True, description="single molecules and dimers, where there are molecules")
+    dimers: int = Field(default=2, ge=0, description="dimers for each two kinds of molecules, closest contacts first")
+    dimer_shifts: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        default=(0.0, 1.0), description="distances by which the two molecules of each dimer are moved apart [Å]"
+    )
+    vacuum: float = Field(
+        default=10.0, gt=0, description="between images of molecules cut out of periodic structures [Å]"
+    )
+    min_distance: float = Field(
+        default=0.6, ge=0, description="closest pair of atoms in a copy, times the sum of covalent radii"
+    )
     seed: int = Field(default=1, ge=0)
 
 

@@ -1,0 +1,119 @@
+"""Molecules of a configuration: who is bonded to whom, whole again where the cell cuts them, and of what kind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from aiida_mlip.science.contacts import neighbours
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bonds = dict[int, list[tuple[int, tuple[int, int, int]]]]
+"""Atom -> its neighbours, each with the cells that the bond reaches across."""
+
+BOND = 1.25
+"""Atoms nearer than this multiple of the sum of their covalent radii are bonded.
+
+Thermal bonds have 0.85 to 1.15, hydrogen bonds some 1.7, and atoms two bonds apart 1.5 or more.
+"""
+
+IONS = frozenset({3, 11, 12, 19, 20, 37, 55})
+"""Li, Na, Mg, K, Ca, Rb, Cs: next to molecules they are coordinated, not bonded."""
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """Atoms that are bonded to each other.
+
+    ``indices`` (n,): atoms of the configuration, ascending, not always in a row; ``offsets`` (n, 3): cells by which
+    each is moved so that the molecule is in one piece; ``kind``: formula and a digest of its bonds, the same for all
+    conformations.
+    """
+
+    indices: Integers
+    offsets: Integers
+    kind: str
+
+    def positions(self, atoms: Atoms) -> Array:
+        """Return the positions of the molecule in one piece [Å], shape (n, 3)."""
+        return np.asarray(atoms.positions[self.indices] + self.offsets @ atoms.cell.array)
+
+    def centre(self, atoms: Atoms) -> Array:
+        """Return the centre of mass of the molecule in one piece [Å], shape (3,)."""
+        masses = atoms.get_masses()[self.indices]
+        return np.asarray(masses @ self.positions(atoms) / masses.sum())
+
+    def closed_shell(self, atoms: Atoms) -> bool:
+        """Return whether the number of electrons is even when the molecule is neutral."""
+        return int(atoms.numbers[self.indices].sum()) % 2 == 0
+
+
+def find_molecules(atoms: Atoms) -> list[Molecule] | None:
+    """Return the molecules of a configuration, ordered by their first atom; single atoms and ions are among them.
+
+    None where there are none: no two atoms are bonded, or bonds lead from an atom to its own image (a crystal, a
+    polymer, a slab).
+    """
+    bonds = _bonds(atoms)
+    molecules, seen = [], set[int]()
+    for first in range(len(atoms)):
+        if first in seen:
+            continue
+        offsets = _connected(bonds, first)
+        if offsets is None:
+            return None
+        seen |= set(offsets)
+        indices = sorted(offsets)
+        shifts = np.array([offsets[index] for index in indices], dtype=np.int64).reshape(-1, 3)
+        molecules.append(Molecule(np.array(indices), shifts, _kind(atoms, indices, bonds)))
+    return molecules if any(len(molecule.indices) > 1 for molecule in molecules) else None
+
+
+def _bonds(atoms: Atoms) -> Bonds:
+    i, j, shifts = neighbours("ijS", atoms, BOND)
+    ion = np.isin(atoms.numbers, list(IONS))
+    bonds: Bonds = defaultdict(list)
+    for a, b, shift in zip(i.tolist(), j.tolist(), shifts.tolist(), strict=True):
+        if not (ion[a] or ion[b]):
+            bonds[a].append((b, (shift[0], shift[1], shift[2])))
+    return bonds
+
+
+def _connected(bonds: Bonds, first: int) -> dict[int, tuple[int, int, int]] | None:
+    """Return the atoms bonded to ``first``, directly or not, with their offsets; None where an image is reached."""
+    offsets = {first: (0, 0, 0)}
+    queue = deque([first])
+    while queue:
+        atom = queue.popleft()
+        x, y, z = offsets[atom]
+        for other, (dx, dy, dz) in bonds.get(atom, ()):
+            offset = (x + dx, y + dy, z + dz)
+            if other not in offsets:
+                offsets[other] = offset
+                queue.append(other)
+            elif offsets[other] != offset:
+                return None
+    return offsets
+
+
+def _kind(atoms: Atoms, indices: Sequence[int], bonds: Bonds) -> str:
+    """Return formula and digest of the bond graph (Weisfeiler and Leman, 1968), whatever the order of atoms."""
+    labels = {index: str(atoms.numbers[index]) for index in indices}
+    for _ in range(min(len(indices), 8)):
+        labels = {
+            index: _digest(f"{labels[index]}({','.join(sorted(labels[other] for other, _ in bonds.get(index, ())))})")
+            for index in indices
+        }
+    formula = Atoms(numbers=atoms.numbers[list(indices)]).get_chemical_formula()
+    return f"{formula}_{_digest(' '.join(sorted(labels.values())))[:6]}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
