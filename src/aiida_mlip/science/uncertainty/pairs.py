@@ -131,7 +131,7 @@ def _energy_errors(frames: Sequence[Atoms], energies: FloatArray) -> FloatArray:
     known = np.flatnonzero(np.isfinite(labels))
     if not known.size:
         return errors
-    _, counts = element_counts([frames[index] for index in known])
+    _, counts = element_counts([atoms for atoms, label in zip(frames, labels, strict=True) if np.isfinite(label)])
     sizes = counts.sum(axis=1)
     left = (energies - labels)[known] - counts @ element_offsets(counts, (energies - labels)[known])
     freedom = len(known) - int(np.linalg.matrix_rank(counts / sizes[:, None]))

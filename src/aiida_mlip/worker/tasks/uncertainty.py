@@ -14,6 +14,7 @@ from aiida_mlip.schema.uncertainty import (
     CALIBRATION_FILE,
     Calibration,
     Deep,
+    Shallow,
     UncertaintyResult,
     UncertaintySettings,
 )
@@ -57,7 +58,8 @@ def run(context: Context) -> dict[str, Any]:
         degrees = size = len(members)
     else:
         model, estimates, extra = _last_layer(context, settings, owner, next(iter(members.values())), calibration)
-        size, degrees = len(model.arrays["factor"]), len(model.arrays["directions"]) + 1
+        size = settings.method.members if isinstance(settings.method, Shallow) else settings.method.samples
+        degrees = len(model.arrays["directions"]) + 1
     context.reporter.stage("calibrate")
     pairs = pairs_of(calibration, [_numbers(estimate) for estimate in estimates])
     quality = assess(

@@ -32,18 +32,16 @@ class Owner:
     sha256: tuple[str, ...]
     head: str
 
-    def header(
-        self, kind: str, elements: Sequence[str], energy_scale: float = 1.0, forces_scale: float = 1.0
-    ) -> UncertaintyHeader:
-        """Return the header of an uncertainty."""
+    def header(self, kind: str, elements: Sequence[str]) -> UncertaintyHeader:
+        """Return the header of an uncertainty that is not calibrated yet."""
         return UncertaintyHeader.model_validate(
             {
                 "kind": kind,
                 "sha256": self.sha256,
                 "head": self.head,
                 "elements": tuple(elements),
-                "energy_scale": energy_scale,
-                "forces_scale": forces_scale,
+                "energy_scale": 1.0,
+                "forces_scale": 1.0,
             }
         )
 
