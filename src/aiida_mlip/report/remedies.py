@@ -56,6 +56,22 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
         "learning rate keep more of the rest.",
         702: "The other members can be used. The reasons are with the steps that failed.",
     },
+    "IterativeTrainingWorkChain": {
+        201: "Give more start structures, more augmentation or a labelled training set, or change the fractions that "
+        "are held out and that validate, as the message says.",
+        460: "The reasons are with the labelling below: what all labels have in common is an input of the code.",
+        461: "The reasons are with the trainings below. Correct them and go on from this run (`resume`): members that "
+        "were trained are taken over.",
+        462: "The reason is with the evaluation or the uncertainty below. Correct it and go on from this run.",
+        463: "The reason is with the dynamics below: mostly a computer or an environment. Go on from this run.",
+        464: "The reason is with the selection below. Correct it and go on from this run.",
+        465: "Look at the reasons of the labels that failed. Go on from this run with other `label` settings: what was "
+        "labelled is in the set and is not made again.",
+        705: "Go on from this run with more generations, look at what is not converged, or widen `convergence`.",
+        706: "Go on from this run with a larger `label_budget`, or use the potential as it is.",
+        707: "What is uncertain cannot be labelled: all of it was filtered or is as what is known. Look at the filters "
+        "and the trust levels of the selection, and at why walkers were stopped.",
+    },
     "LabelWorkChain": {
         450: "The reason is with the calculation below that prepares the inputs of pw.x: mostly a cell that is none.",
         460: "Look at the reasons in the report: what all labels have in common is an input of the labelling code.",
