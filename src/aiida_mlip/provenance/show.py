@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.console import Group, RenderableType
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from aiida_mlip.provenance.cases import cases_text
 from aiida_mlip.provenance.estimate import time_left
+from aiida_mlip.provenance.generations import labels_text, loop_text
 from aiida_mlip.provenance.status import State
 from aiida_mlip.schema.job import Progress
 from aiida_mlip.science.keys import EV_PER_ANGSTROM3_IN_GPA
@@ -38,6 +39,9 @@ HIDDEN = ("train_loss", "mae_energy", "mae_forces", "mae_stress")
 """Ends of the names of numbers that are left out of the line."""
 
 BAR = 12
+
+DESCRIPTIONS: tuple[Callable[[State], str], ...] = (cases_text, loop_text, labels_text)
+"""What work chains of some kinds say of themselves; an empty text where it is another kind."""
 
 
 def progress_text(progress: Progress) -> str:
@@ -125,7 +129,8 @@ def _progress(state: State) -> RenderableType:
         return Text(state.exit_message, style="red")
     if state.progress is None:
         label = "" if state.label == state.step else state.label
-        return Text(cases_text(state) or label, style="dim")
+        found = (describe(state) for describe in DESCRIPTIONS)
+        return Text(next((text for text in found if text), label), style="dim")
     line = progress_text(state.progress).replace(" · ", "\n", 1)
     if not state.progress.total:
         return Text(line)
