@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aiida_mlip.cli._nodes import load_any
 from aiida_mlip.cli._profile import with_profile
+
+if TYPE_CHECKING:
+    from aiida.orm import Node
 
 
 @click.command()
@@ -21,17 +25,22 @@ from aiida_mlip.cli._profile import with_profile
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw it: .svg, .pdf or .png (the last two need graphviz).",
 )
+@click.option("--frame", type=int, metavar="N", help="Of a data set: the way of its configuration N, counted from 0.")
 @with_profile
-def lineage(identifier: str, full: bool, settings: bool, as_json: bool, graph: Path | None) -> None:
+def lineage(  # noqa: PLR0917 - one for each option
+    identifier: str, full: bool, settings: bool, as_json: bool, graph: Path | None, frame: int | None
+) -> None:
     """Show what a node was made from, down to each label calculation.
 
     Calculations of one kind are one line ("83 × PwCalculation"). A workflow stands for the potential it returned.
+    With --frame, one configuration is traced to its label and to the dynamics and the uncertainty that asked for it.
 
     \b
     Example:
         aiida-mlip lineage 1234
         aiida-mlip lineage 1234 --full
         aiida-mlip lineage 1234 --graph lineage.svg
+        aiida-mlip lineage 1234 --frame 17
     """
     from rich.console import Console
 
@@ -40,6 +49,9 @@ def lineage(identifier: str, full: bool, settings: bool, as_json: bool, graph: P
     from aiida_mlip.provenance.summary import summary_lines
     from aiida_mlip.provenance.tree import lineage_document, lineage_tree
 
+    if frame is not None:
+        _print_frame(load_any(identifier), frame, as_json=as_json)
+        return
     found = ancestry(load_any(identifier))
     if graph is not None:
         try:
@@ -55,3 +67,28 @@ def lineage(identifier: str, full: bool, settings: bool, as_json: bool, graph: P
         console.print(line, highlight=False)
     if graph is not None:
         console.print(f"graph: {graph}", highlight=False)
+
+
+def _print_frame(node: Node, index: int, *, as_json: bool) -> None:
+    """Print the way of one configuration."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from aiida_mlip.provenance.frame import frame_way, way_document, way_lines
+
+    try:
+        way = frame_way(node, index)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(way_document(way), indent=1))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    before = ""
+    for what, text in way_lines(way):
+        table.add_row("" if what == before else what, escape(text))
+        before = what
+    Console().print(table, highlight=False)

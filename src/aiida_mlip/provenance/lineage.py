@@ -16,7 +16,13 @@ POTENTIAL = "data.mlip.potential."
 DATASET = "data.mlip.dataset."
 TRAIN = "aiida.calculations:mlip.train"
 
-NOT_LABELS = (TRAIN, "aiida.calculations:mlip.md", "aiida.calculations:mlip.select", "aiida.calculations:mlip.property")
+GEOMETRIES = (
+    "aiida.calculations:mlip.md", "aiida.calculations:mlip.select", "aiida.calculations:mlip.uncertainty",
+)  # fmt: skip
+"""Process types of ours that make configurations, or choose them: the labels of what they were given are not those of
+what they made."""
+
+NOT_LABELS = (TRAIN, *GEOMETRIES, "aiida.calculations:mlip.property")
 """Process types of ours whose outputs are configurations or potentials, never labels."""
 
 
@@ -34,13 +40,15 @@ def label_calculations(graph: Ancestry, start: int | None = None) -> tuple[Row, 
 
     These are the first jobs met on the way back from the data set through calcfunctions; what those jobs were made
     from in turn (the relaxation that gave a structure, say) is further ancestry and not a label. Asked for a
-    potential, it goes back to the data sets the potential was trained on, and theirs in turn.
+    potential, it goes back to the data sets the potential was trained on, and theirs in turn. Where a configuration
+    came from dynamics, it does not go on to the labels of the potential that drove it, unless asked for the dynamics.
 
     :param start: pk to start from; None: the roots of ``graph``.
     """
     found: dict[int, Row] = {}
     seen: set[int] = set()
-    todo = list(graph.roots) if start is None else [start]
+    asked = set(graph.roots) if start is None else {start}
+    todo = list(asked)
     while todo:
         pk = todo.pop()
         if pk in seen:
@@ -50,7 +58,9 @@ def label_calculations(graph: Ancestry, start: int | None = None) -> tuple[Row, 
         if row.is_job and not any(_is(row, kind) for kind in NOT_LABELS) and pk not in graph.roots:
             found[pk] = row
             continue
-        todo.extend(edge.source for edge in graph.parents.get(pk, ()))
+        creator = graph.creator(pk)
+        if creator is None or pk in asked or not any(_is(creator, kind) for kind in GEOMETRIES):
+            todo.extend(edge.source for edge in graph.parents.get(pk, ()))
     return tuple(sorted(found.values(), key=lambda row: row.pk))
 
 

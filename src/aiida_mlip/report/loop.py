@@ -174,8 +174,8 @@ def _steps(subject: Subject, record: GenerationRecord) -> Mapping[str, orm.Proce
         name = matched[2] if matched else label
         if name not in own and (node := stored(uuid)) is not None:
             own[name] = node
-    if "label" not in own and "select" in own and (label := labelling_of(own["select"])) is not None:
-        own["label"] = label
+    if "label" not in own and "select" in own and (job := labelling_of(own["select"])) is not None:
+        own["label"] = job
     return own
 
 

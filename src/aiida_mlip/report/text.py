@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aiida_mlip.report.defects_text import property_tables
+from aiida_mlip.report.loop_text import loop_tables
 from aiida_mlip.report.measured import Measured
 from aiida_mlip.report.subject import Subject
 
@@ -20,9 +21,12 @@ _SCALE = {"energy": (1e3, "meV/atom"), "forces": (1e3, "meV/Å"), "stress": (160
 
 
 def print_summary(node: orm.ProcessNode, console: Console) -> None:
-    """Print what came out of a process, as far as it has numbers: of ``mlip.finetune``, or properties of any."""
+    """Print what came out of a process, as far as it has numbers: errors, generations, or properties of any."""
     subject = Subject(node)
-    if subject.kind != FINETUNE:
+    tables: Iterator[Table]
+    if subject.loop is not None:
+        tables = loop_tables(subject.loop)
+    elif subject.kind != FINETUNE:
         tables = property_tables(subject.measured) if subject.measured is not None else iter(())
     else:
         tables = summary_tables(subject.summary, subject.measured) if subject.summary else iter(())
