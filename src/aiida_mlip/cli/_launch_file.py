@@ -58,6 +58,46 @@ class DefectsFile(LaunchFile):
     max_concurrent: int | None = Field(default=None, gt=0, description="jobs at a time; none: that of the computer")
 
 
+class PwFile(StrictModel):
+    """What labels are made with: pw.x with one set of parameters for all configurations."""
+
+    code: str = Field(description="label of the code of pw.x, as `verdi code list` prints it")
+    pseudos: str = Field(description="label of the pseudopotential family, as `aiida-pseudo list` prints it")
+    parameters: dict[str, dict[str, Any]] = Field(description="namelists of pw.x, e.g. SYSTEM: {ecutwfc: 60}")
+    kpoints_distance: float = Field(gt=0, description="largest distance of neighbouring k-points [1/Å]")
+    walltime: str | int = Field(default="02:00:00", description="longest time of one label: seconds or HH:MM:SS")
+    processes: int = Field(default=1, gt=0, description="MPI processes of one label")
+
+
+class IterativeFile(LaunchFile):
+    """An iterative training: where, from what, what labels it, and how; or an earlier run to go on from."""
+
+    structures: Identifier | None = Field(default=None, description="data set: where walkers start, what is augmented")
+    potential: Identifier | None = Field(default=None, description="foundation model; none for strategy scratch")
+    training_set: Identifier | None = Field(default=None, description="labelled configurations to begin with")
+    holdout: Identifier | None = Field(default=None, description="labelled configurations to measure errors on")
+    teacher: Identifier | None = Field(default=None, description="potential or ASE calculator that makes the labels")
+    pw: PwFile | None = Field(default=None, description="or pw.x")
+    resume: Identifier | None = Field(default=None, description="an earlier run to go on from: pk or uuid")
+    max_generations: int | None = Field(default=None, gt=0, description="earlier runs included")
+    label_budget: int | None = Field(default=None, gt=0, description="labels in all, earlier runs included")
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> IterativeFile:
+        if self.resume is None:
+            if self.structures is None:
+                raise ValueError("give `structures` to begin with, or `resume` to go on from an earlier run")
+            if (self.teacher is None) == (self.pw is None):
+                raise ValueError("give `teacher` or `pw`, one of the two: what makes the labels")
+            return self
+        names = ("structures", "potential", "training_set", "holdout")
+        if given := [name for name in names if getattr(self, name) is not None]:
+            raise ValueError(f"`resume` takes {', '.join(given)} from the earlier run: leave them out")
+        if "protocol" in self.model_fields_set:
+            raise ValueError("`resume` takes its settings from the earlier run: leave `protocol` out, use `overrides`")
+        return self
+
+
 FileT = TypeVar("FileT", bound=LaunchFile)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
-from aiida_mlip.cli._launch_file import DefectsFile, FileT, FinetuneFile, LaunchFile
+from aiida_mlip.cli._launch_file import DefectsFile, FileT, FinetuneFile, IterativeFile, LaunchFile, PwFile
 from aiida_mlip.cli._nodes import find_node
 
 if TYPE_CHECKING:
@@ -104,8 +104,63 @@ def _defects(described: DefectsFile, folder: Path) -> ProcessBuilder:
     return builder
 
 
+def _iterative(described: IterativeFile, _folder: Path) -> ProcessBuilder:
+    from aiida.orm import WorkChainNode
+
+    from aiida_mlip.computers.defaults import find_worker, job_options
+    from aiida_mlip.data.dataset import DatasetData
+    from aiida_mlip.data.potential import PotentialData
+    from aiida_mlip.workchains.iterative import IterativeTrainingWorkChain
+
+    wanted = {"structures": DatasetData, "training_set": DatasetData, "holdout": DatasetData,
+              "potential": PotentialData, "teacher": PotentialData, "resume": WorkChainNode}  # fmt: skip
+    texts = {name: getattr(described, name) for name in wanted}
+    found = {name: find_node(text, wanted[name], name) for name, text in texts.items() if text is not None}
+    computer = _computer("computer", described.computer)
+    limits = {name: getattr(described, name) for name in ("max_generations", "label_budget")}
+    settings = {name: value for name, value in limits.items() if value is not None}
+    overrides = dict(described.overrides)
+    if settings:
+        overrides["settings"] = {**overrides.get("settings", {}), **settings}
+    if "resume" in found:
+        given = {"previous": found.pop("resume")}
+        options = None if described.walltime is None else job_options(computer, walltime=described.walltime)
+    else:
+        overrides = _with_device(described.model_copy(update={"overrides": overrides}), "training")
+        given, options = {"protocol": described.protocol}, job_options(computer, walltime=described.walltime)
+    builder: ProcessBuilder = IterativeTrainingWorkChain.get_builder_from_protocol(
+        code=find_worker(computer),
+        options=options,
+        pw=None if described.pw is None else _pw_inputs(described.pw),
+        overrides=overrides,
+        **found,
+        **given,
+    )
+    return builder
+
+
+def _pw_inputs(described: PwFile) -> dict[str, Any]:
+    """Return the inputs of the namespace ``pw`` of ``mlip.label``."""
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    from aiida_mlip.workchains.label_builder import pw_inputs
+
+    try:
+        code = orm.load_code(described.code)
+    except NotExistent as error:
+        raise ValueError(f"pw.code = {described.code!r} is not in this profile: see `verdi code list`") from error
+    return pw_inputs(code, **described.model_dump(exclude={"code"}))
+
+
 LAUNCHABLE: tuple[Launchable[Any], ...] = (
     Launchable("finetune", "Fine-tune a foundation model, as FILE says.", FinetuneFile, _finetune),
+    Launchable(
+        "iterative",
+        "Train, explore, select, label, and again until converged, as FILE says.",
+        IterativeFile,
+        _iterative,
+    ),
     Launchable("defects", "Evaluate potentials on crystals and defects, as FILE says.", DefectsFile, _defects),
 )
 """Adding one needs a model of its file and a function here, and an example."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from aiida.orm import ProcessNode
 
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
 @click.group()
 def launch() -> None:
     """Submit a workflow to the daemon.
@@ -31,12 +34,15 @@ def launch() -> None:
 def _command(launchable: Launchable[Any]) -> click.Command:
     """Return the command that submits one workflow."""
 
-    @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    @click.argument("file", required=False, type=_FILE)
+    @click.option("-f", "--file", "given", type=_FILE, help="The same as the argument FILE.")
     @click.option("--dry-run", is_flag=True, help="Check everything and print the inputs; submit nothing.")
     @click.option("--watch", "follow", is_flag=True, help="Show the progress until it ends; leaving does not stop it.")
     @with_profile
-    def run(file: Path, dry_run: bool, follow: bool) -> None:
-        _launch(launchable, file, dry_run=dry_run, follow=follow)
+    def run(file: Path | None, given: Path | None, dry_run: bool, follow: bool) -> None:
+        if (file is None) == (given is None):
+            raise click.UsageError(f"give one FILE, e.g. {launchable.example}")
+        _launch(launchable, file or given or Path(), dry_run=dry_run, follow=follow)
 
     example = f"aiida-mlip launch {launchable.name} {launchable.example}"
     text = f"{launchable.summary}\n\n\b\nExample:\n    {example} --dry-run\n    {example} --watch"
