@@ -113,7 +113,8 @@ def start_sets(settings: orm.Dict, **nodes: Any) -> dict[str, Any]:
     sources = [nodes[name] for name in ("given", "labelled") if name in nodes]
     frames = [atoms for source in sources for atoms in source.frames()]
     warnings = _mixed_levels(sources)
-    kept, held = list(range(len(frames))), []
+    kept: list[int] = list(range(len(frames)))
+    held: list[int] = []
     if "holdout" not in nodes:
         kept, held, more = hold_out(frames, options.holdout_fraction, options.seed)
         warnings += more
@@ -178,7 +179,7 @@ def trust_levels(settings: IterativeSettings, uncertainty: dict[str, Any]) -> Ab
 
 def walkers(settings: IterativeSettings, structures: int, generation: int, rungs: int) -> dict[str, Walker]:
     """Return the walkers of a generation: conditions x structures x copies, each with its own seed."""
-    found = {}
+    found: dict[str, Walker] = {}
     conditions = settings.conditions[:rungs]
     for condition in conditions:
         for structure in range(structures):

@@ -35,11 +35,11 @@ def protocol_inputs(
     if name not in document["protocols"]:
         raise ValueError(f"protocol = {name!r} is not known: choose one of {', '.join(document['protocols'])}")
     differences = {key: value for key, value in document["protocols"][name].items() if key != "description"}
-    inputs = _merge(document["default_inputs"], differences)
+    inputs = merge(document["default_inputs"], differences)
     problem = _unknown_key(inputs, overrides or {}, frozenset(document.get("open", ())))
     if problem:
         raise ValueError(problem)
-    return _merge(inputs, overrides or {})
+    return merge(inputs, overrides or {})
 
 
 def _document(workflow: str) -> dict[str, Any]:
@@ -48,14 +48,17 @@ def _document(workflow: str) -> dict[str, Any]:
     return document
 
 
-def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes`` on top; neither is changed."""
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``changes`` on top; neither is changed.
+
+    A mapping with a ``kind`` replaces one of another kind as a whole.
+    """
     merged = deepcopy(dict(base))
     for key, value in changes.items():
         old = merged.get(key)
         both = isinstance(value, Mapping) and isinstance(old, Mapping)
         if both and not _other_kind(old, value):  # type: ignore[arg-type]
-            merged[key] = _merge(old, value)  # type: ignore[arg-type]
+            merged[key] = merge(old, value)  # type: ignore[arg-type]
         else:
             merged[key] = deepcopy(value)
     return merged
