@@ -162,8 +162,9 @@ def test_mace_describes_each_atom(tiny_mace: tuple[Path, dict], emt_trajectory: 
     np.testing.assert_allclose([features.mean(axis=0) for features in each], averages, atol=1e-12)
     turned = frames[4].copy()
     turned.rotate(50, (1, 2, 3), rotate_cell=True)
-    (features,) = describe(potential, [turned[::-1]], ["Cu", "Ni"])
+    features, lone = describe(potential, [turned[::-1], Atoms("Cu")], ["Cu", "Ni"])
     np.testing.assert_allclose(features[::-1], each[4], atol=1e-9)
+    assert lone.shape == (1, features.shape[1])
 
 
 def test_selection_with_descriptors_of_mace(

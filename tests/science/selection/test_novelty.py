@@ -230,6 +230,12 @@ def test_molecules_without_a_cell_can_be_compared() -> None:
     assert [choice.candidate for choice in result.choices] == [1]
 
 
+def test_isolated_atoms_have_an_environment_too() -> None:
+    lone = [Atoms("Cu"), Atoms("Ni", cell=[12, 12, 12], pbc=True)]
+    assert not any(geometric_descriptors(atoms, ["Cu", "Ni"]).any() for atoms in lone)
+    assert chosen([Atoms("Cu", cell=[15, 15, 15], pbc=True), FRAMES[0]], [*lone, *KNOWN]) == [1]
+
+
 def test_an_element_that_was_not_announced_is_refused() -> None:
     with pytest.raises(ValueError, match="29"):
         geometric_descriptors(bulk("Cu"), ["Ni"])
