@@ -161,7 +161,7 @@ def level_of_theory(calculations: Sequence[orm.CalcJobNode]) -> str:
         output = node.outputs.output_parameters
         functional = output.get("dft_exchange_correlation", "unknown functional")
         cutoff = _dict_input(node, "parameters").get("SYSTEM", {}).get("ecutwfc", float("nan"))
-        found.setdefault(f"pw.x, {functional}, {float(cutoff):g} Ry", []).append(node.pk)
+        found.setdefault(theory_of_pw(str(functional), float(cutoff)), []).append(node.pk)
     if len(found) > 1:
         examples = "; ".join(f"{text} (e.g. {pks[0]})" for text, pks in found.items())
         raise ValueError(f"the calculations mix levels of theory: {examples}. import each of them on its own")
@@ -175,8 +175,18 @@ def level_of_theory(calculations: Sequence[orm.CalcJobNode]) -> str:
                 f"the calculations use {len(by_md5)} pseudopotentials of {element}: {by_md5} (md5: a calculation). "
                 "Their energies have no common zero: import each set on its own"
             )
-    files = ", ".join(f"{element} {next(iter(by_md5))[:8]}" for element, by_md5 in sorted(pseudos.items()))
-    return f"{next(iter(found))}, pseudopotentials (md5) {files}"
+    return with_pseudos(next(iter(found)), {element: next(iter(by_md5)) for element, by_md5 in pseudos.items()})
+
+
+def theory_of_pw(functional: str, cutoff: float) -> str:
+    """Return functional and plane-wave cut-off [Ry] in words."""
+    return f"pw.x, {functional}, {cutoff:g} Ry"
+
+
+def with_pseudos(theory: str, pseudos: Mapping[str, str]) -> str:
+    """Return a level of theory with its pseudopotentials: element -> md5."""
+    files = ", ".join(f"{element} {md5[:8]}" for element, md5 in sorted(pseudos.items()))
+    return f"{theory}, pseudopotentials (md5) {files}"
 
 
 def _calculation_type(node: orm.CalcJobNode) -> str:

@@ -103,15 +103,17 @@ def find_worker(computer: orm.Computer, architecture: str = "mace") -> orm.Porta
     return found
 
 
-def max_concurrent(computer: orm.Computer) -> int | None:
-    """Return how many jobs of the worker one work chain may have on a computer at a time; None: any number.
+def max_concurrent(computer: orm.Computer, cores: int | None = None) -> int | None:
+    """Return how many jobs one work chain may have on a computer at a time; None: any number.
 
     It is ``jobs.max_concurrent`` of the computer's file. Without it, a queue takes care; where there is none, as many
     jobs run as have their threads on this machine, at least one.
+
+    :param cores: of one job; None: those of a job of the worker.
     """
     jobs = JobDefaults.model_validate(computer.get_property(PROPERTY, None) or {})
     if jobs.max_concurrent is not None:
         return jobs.max_concurrent
     if computer.scheduler_type != DIRECT:
         return None
-    return max(1, available_cpus() // jobs.cpus) if computer.transport_type == LOCAL else 1
+    return max(1, available_cpus() // (cores or jobs.cpus)) if computer.transport_type == LOCAL else 1

@@ -19,7 +19,6 @@ from aiida_mlip.schema.labelling import LABEL_EXTRA, LABELS_FILE
 from aiida_mlip.science.keys import ENERGY, FORCES, SOURCE, STRESS
 from aiida_mlip.science.labelling.address import potential_method
 
-
 Line = dict[str, Any]
 """``index`` and either ``energy``, ``forces`` and perhaps ``stress``, or ``reason``, as the worker writes it."""
 

@@ -14,6 +14,9 @@ LABELS_FILE = "labels.jsonl"
 LABEL_EXTRA = "mlip_label"
 """Extra of a calculation that made labels: of pw.x the address of its label, of a job of ours that of its method."""
 
+PROGRESS_EXTRA = "mlip_label_progress"
+"""Extra of a running ``mlip.label`` work chain: how many are asked, labelled, failed, running and waiting."""
+
 
 class BatchLabelSettings(StrictModel):
     """How one job labels many configurations with a potential or any ASE calculator; one that fails is left out."""
