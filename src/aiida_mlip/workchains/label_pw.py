@@ -27,6 +27,13 @@ _LOST = [
 ]
 _INTERRUPTED = [_CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME, _CODES.ERROR_OUT_OF_WALLTIME_INTERRUPTED]
 
+_SILENT = {
+    "output_trajectory": "Cell, positions, energy, forces and stress.",
+    "output_kpoints": "K-points of the run, where it has no bands.",
+    "output_atomic_occupations": "Occupations of atomic orbitals, where pw.x prints them.",
+}
+"""Outputs that aiida-quantumespresso leaves without a word."""
+
 
 class PwLabelWorkChain(PwBaseWorkChain):
     """Run pw.x until a label is there, or it is clear that there will be none.
@@ -58,6 +65,8 @@ class PwLabelWorkChain(PwBaseWorkChain):
             non_db=True,
             help="Digest of all that decides the label; the calculation that makes it gets it as an extra.",
         )
+        for name, text in _SILENT.items():
+            spec.outputs[name].help = text
         spec.exit_code(452, "ERROR_WALLTIME_TOO_SHORT", message="Twice killed at the end of its wall time: {message}")
         spec.exit_code(453, "ERROR_MEMORY_TOO_SMALL", message="Twice out of memory: {message}")
         spec.exit_code(455, "ERROR_JOB_LOST_AGAIN", message="The job was lost twice: {message}")
