@@ -54,3 +54,23 @@ def finetuning(builder):
 def evaluated() -> ModuleType:
     """The module that computes summaries of ``mlip.defects``."""
     return load("report_evaluated", HERE / "evaluated.py")
+
+
+@pytest.fixture(scope="session")
+def explored() -> ModuleType:
+    """The module that computes a small iterative training."""
+    return load("report_explored", HERE / "explored.py")
+
+
+@pytest.fixture(scope="session")
+def looped() -> ModuleType:
+    """The module that builds whole iterative trainings by hand."""
+    return load("report_looped", HERE / "looped.py")
+
+
+@pytest.fixture(scope="module")
+def loop_builder(aiida_profile, graphs, finished, explored, looped):
+    """An iterative training that converged; ``early`` is its page after the first generation."""
+    made = looped.Builder(graphs, finished, explored)
+    made.whole()
+    return made

@@ -14,7 +14,7 @@ from ase.geometry import find_mic
 
 from aiida_mlip.provenance.ancestry import Ancestry, Row, ancestry, rows
 from aiida_mlip.provenance.describe import facts, software
-from aiida_mlip.provenance.lineage import DATASET, label_calculations, trained_from
+from aiida_mlip.provenance.lineage import DATASET, label_nodes_of_frames, trained_from
 from aiida_mlip.science import keys
 from aiida_mlip.science.origin import Origin, origin_of
 
@@ -35,7 +35,7 @@ class Driver:
 
 @dataclass(frozen=True)
 class EarlierSet:
-    """A set that was there before the frame was asked for, and the number of label calculations behind it."""
+    """A set that was there before the frame was asked for, and the number of label calculations its frames name."""
 
     row: Row
     labels: int
@@ -151,7 +151,8 @@ def _earlier(graph: Ancestry, start: Row) -> Iterator[EarlierSet]:
     """Yield a set and those that it was made from."""
     row: Row | None = start
     while row is not None:
-        yield EarlierSet(row, len(label_calculations(graph, row.pk)))
+        counts = label_nodes_of_frames(orm.load_node(row.pk))
+        yield EarlierSet(row, sum(bool(source) for source in counts))
         creator = graph.creator(row.pk)
         inputs = dict(graph.inputs(creator.pk)) if creator is not None else {}
         row = next((inputs[label] for label in _EARLIER if label in inputs), None)
