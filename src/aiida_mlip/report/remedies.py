@@ -24,10 +24,11 @@ JOBS: Mapping[int, str] = {
     330: "Install mace-torch, ase and matscipy in the environment that the worker's code activates.",
     331: "Ask for a GPU in the options of the job, or set `device` to `cpu`.",
     340: "Halve `batch_size`, use `float32`, or ask for more memory.",
-    400: "Submit the work chain of the job (`mlip.train.base`, `mlip.property.base`, `mlip.label`) with more "
-    "iterations, or restart from this job.",
+    400: "Submit the work chain of the job (`mlip.train.base`, `mlip.property.base`, `mlip.md.base`, "
+    "`mlip.label`) with more iterations, or restart from this job.",
     401: "Ask for more wall time: not a single epoch or step was finished.",
     411: NO_LABEL,
+    420: "Look at the start structures and at `stop`: every walker broke a rule at its first step.",
     430: "Lower the learning rate, and check the labels and the E0s of the training set.",
     710: NO_PROPERTY,
     440: "Do not use this potential: what was trained is not what was asked for. Please report it.",
@@ -71,6 +72,14 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
         706: "Go on from this run with a larger `label_budget`, or use the potential as it is.",
         707: "What is uncertain cannot be labelled: all of it was filtered or is as what is known. Look at the filters "
         "and the trust levels of the selection, and at why walkers were stopped.",
+    },
+    "MDBaseWorkChain": {
+        420: "Look at the start structures and at `stop`: every walker broke a rule at its first step.",
+        450: "The reason is with the last job below.",
+        451: "Ask for more wall time: loading the potential takes all of it.",
+        452: "Ask for more wall time: loading the potential and one step have to fit into it.",
+        453: "Use a node with more memory, `float32`, or smaller cells.",
+        455: "Look at the node and the disk quota of the computer, then submit again.",
     },
     "LabelWorkChain": {
         450: "The reason is with the calculation below that prepares the inputs of pw.x: mostly a cell that is none.",
