@@ -30,7 +30,7 @@ def report_of(node: orm.ProcessNode) -> LabelReport | None:
               for item in content["failed"]]  # fmt: skip
     timings = content.get("timings", {})
     return LabelReport(
-        asked=labelled + len(failed),
+        asked=int(content.get("counts", {}).get("asked", labelled + len(failed))),
         labelled=labelled,
         reused=0,
         failed=tuple(failed),

@@ -60,7 +60,8 @@ HEAT = [[0.0, "#5aa9e0"], [0.5, "#8e63b5"], [1.0, "#c2410c"]]
 
 def counts(loop: Loop) -> go.Figure:
     """Return two panels of stacked bars: what the frames of the dynamics were, and what became of those asked for."""
-    made = panels(["Frames of the trajectories", "Configurations asked for"], 330)
+    labelled = any(item.labels is not None for item in loop.generations)
+    made = panels(["Frames of the trajectories", *(["Configurations asked for"] if labelled else [])], 330)
     names = [str(item.number) for item in loop.generations]
     shown = [item.record.selection for item in loop.generations]
     for key, (title, colour) in FRAMES.items():
@@ -70,7 +71,7 @@ def counts(loop: Loop) -> go.Figure:
             texts = [f"{value} of {total} ({100 * value / total:.0f} %)"
                      for value, total in zip(values, totals, strict=True)]  # fmt: skip
             _add_bars(made, (names, values, texts), (title, colour), 1)
-    for key, (title, colour) in LABELS.items():
+    for key, (title, colour) in LABELS.items() if labelled else ():
         values = [_labels(item, key) for item in loop.generations]
         if key == "computed" or any(values):
             _add_bars(made, (names, values, [str(value) for value in values]), (title, colour), 2)
@@ -143,7 +144,7 @@ def _whole(numbers: Sequence[int]) -> Mapping[str, Any]:
 
 def survival(loop: Loop) -> go.Figure:
     """Return how long each walker lived over the temperature it reached, and the mean share by generation."""
-    made = panels(["Each walker", "Mean over the walkers of a condition"], 380)
+    made = panels(["Each walker", "Mean over the walkers of a condition"], 410)
     shown = [item for item in loop.generations if item.record.survival]
     temperatures = [walker.temperature for item in shown for walker in item.record.survival]
     apart = SPREAD * max(max(temperatures) - min(temperatures), 100.0)
@@ -168,8 +169,8 @@ def survival(loop: Loop) -> go.Figure:
     _add_shares(made, shown)
     made.update_xaxes(title_text="target temperature where it ended [K]", row=1, col=1)
     made.update_yaxes(title_text="survived [ps]", range=[-0.04 * longest, 1.08 * longest], row=1, col=1)
-    second = {"orientation": "h", "x": 0.56, "y": 1.12, "yanchor": "bottom", "font": {"size": 12}}
-    made.update_layout(legend={"y": 1.12, "entrywidth": 128}, legend2=second, margin={"t": 110})
+    second = {"orientation": "h", "x": 0.56, "y": 1.11, "yanchor": "bottom", "font": {"size": 12}}
+    made.update_layout(legend={"y": 1.22}, legend2=second, margin={"t": 122})
     return made
 
 

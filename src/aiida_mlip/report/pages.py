@@ -18,6 +18,8 @@ _END = ("settings", "cost", "lineage", "licences")
 
 _DYNAMICS = Page("Molecular dynamics", ("outcome", "walkers", "series", "remarks", *_END))
 
+_LABELS = Page("Labels", ("outcome", "labels", "remarks", *_END))
+
 PAGES: Mapping[str, Page] = {
     "mlip.finetune": Page(
         "Fine-tuning",
@@ -45,7 +47,8 @@ PAGES: Mapping[str, Page] = {
     "mlip.md.base": _DYNAMICS,
     "mlip.uncertainty": Page("Uncertainty", ("outcome", "calibration", "remarks", *_END)),
     "mlip.select": Page("Selection", ("outcome", "selection", "asked", "frames", "remarks", *_END)),
-    "mlip.label": Page("Labels", ("outcome", "labels", "remarks", *_END)),
+    "mlip.label": _LABELS,
+    "mlip.label.base": _LABELS,
     "mlip.property": Page("Properties", ("outcome", "properties", "bars", "curves", "structures", *_END)),
     "mlip.property.base": Page("Properties", ("outcome", "properties", "bars", "curves", "structures", *_END)),
 }  # fmt: skip

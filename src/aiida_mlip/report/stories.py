@@ -20,12 +20,15 @@ class Story:
 
 _DYNAMICS = Story(dynamics_words.sentences, dynamics_words.cards)
 
+_LABELS = Story(label_words.sentences, label_words.cards)
+
 STORIES: Mapping[str, Story] = {
     "mlip.iterative_training": Story(loop_words.sentences, loop_words.cards),
     "mlip.md": _DYNAMICS,
     "mlip.md.base": _DYNAMICS,
     "mlip.uncertainty": Story(calibration_words.sentences, calibration_words.cards),
     "mlip.select": Story(selection_words.sentences, selection_words.cards),
-    "mlip.label": Story(label_words.sentences, label_words.cards),
+    "mlip.label": _LABELS,
+    "mlip.label.base": _LABELS,
 }
 """Entry point of a process -> how it is told."""
