@@ -171,7 +171,7 @@ def way_lines(way: FrameWay) -> list[tuple[str, str]]:
     if way.origin.trajectory and way.trajectory is None:
         lines.append(("trajectory", f"{way.origin.trajectory} (not in this database)"))
     if way.trajectory is not None:
-        agrees = "" if way.apart is None else f"; its geometry is that of the frame to {way.apart:.0e} Å"
+        agrees = "" if way.apart is None else f"; its geometry is that of the frame to {max(way.apart, 1e-15):.0e} Å"
         lines.append(("trajectory", f"{_named(way.trajectory)}{agrees}"))
     if way.dynamics is not None:
         lines.append(("dynamics", _named(way.dynamics)))
