@@ -10,9 +10,9 @@ from aiida.orm import CalcJobNode, Int
 
 from aiida_mlip.calculations.md import MDCalculation
 from aiida_mlip.schema.dynamics import WALKERS_FILE
-from aiida_mlip.workchains.restart_families import LOST, OUT_OF_MEMORY, OUT_OF_TIME, RestartChain
+from aiida_mlip.workchains.restart_families import RestartChain, families_of
 
-_CODES = MDCalculation.exit_codes
+_FAMILIES = families_of(MDCalculation)
 
 
 class MDBaseWorkChain(RestartChain):
@@ -62,7 +62,7 @@ class MDBaseWorkChain(RestartChain):
         self.ctx.steps = 0
         self.ctx.resubmissions = 0
 
-    @process_handler(priority=600, exit_codes=OUT_OF_TIME)
+    @process_handler(priority=600, exit_codes=_FAMILIES.out_of_time)
     def handle_out_of_time(self, node: CalcJobNode) -> ProcessHandlerReport:
         """Go on from the checkpoints; remedy where nothing was gained: ask for more time."""
         steps = _steps(node)
@@ -75,12 +75,12 @@ class MDBaseWorkChain(RestartChain):
         self.ctx.inputs.restart_folder = node.outputs.remote_folder
         return self._repaired(node, f"out of time after {steps} steps of all walkers; going on from there")
 
-    @process_handler(priority=580, exit_codes=OUT_OF_MEMORY)
+    @process_handler(priority=580, exit_codes=_FAMILIES.out_of_memory)
     def handle_out_of_memory(self, node: CalcJobNode) -> ProcessHandlerReport:
         """Stop: the same cells need the same memory. Remedy: more memory, ``float32``, or smaller cells."""
         return self._stop("ERROR_MEMORY_TOO_SMALL", node)
 
-    @process_handler(priority=560, exit_codes=LOST)
+    @process_handler(priority=560, exit_codes=_FAMILIES.lost)
     def handle_lost_job(self, node: CalcJobNode) -> ProcessHandlerReport:
         """Submit again, once, from the last checkpoints if there are any: a node failed, or the job was killed."""
         self.ctx.resubmissions += 1
@@ -90,7 +90,7 @@ class MDBaseWorkChain(RestartChain):
             self.ctx.inputs.restart_folder = node.outputs.remote_folder
         return self._repaired(node, "the job was lost; submitting it again")
 
-    @process_handler(priority=550, exit_codes=_CODES.ERROR_NO_STABLE_STEP)
+    @process_handler(priority=550, exit_codes=MDCalculation.exit_codes.ERROR_NO_STABLE_STEP)
     def handle_no_stable_step(self, node: CalcJobNode) -> ProcessHandlerReport:
         """End as the job did: every walker was stopped at once, and the results say by which rule."""
         return self._stop("ERROR_NO_STABLE_STEP", node)

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport
 from aiida.engine.processes.exit_code import ExitCode
 from aiida.orm import CalcJobNode
 
 from aiida_mlip.calculations.base import MlipCalculation
 
-_CODES = MlipCalculation.exit_codes
-OUT_OF_TIME = [
-    _CODES.ERROR_WALLTIME_WITH_CHECKPOINT,
-    _CODES.ERROR_WALLTIME_WITHOUT_CHECKPOINT,
-    _CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME,
-]
-OUT_OF_MEMORY = [_CODES.ERROR_OUT_OF_MEMORY, _CODES.ERROR_SCHEDULER_OUT_OF_MEMORY]
-LOST = [
-    _CODES.ERROR_NO_RETRIEVED_FOLDER,
-    _CODES.ERROR_SCHEDULER_NODE_FAILURE,
-    _CODES.ERROR_NO_RESULT,
-    _CODES.ERROR_UNREADABLE_RESULT,
-    _CODES.ERROR_MISSING_FILE,
-]
+
+class Families(NamedTuple):
+    """Exit codes of a calculation that one handler answers."""
+
+    out_of_time: list[ExitCode]
+    out_of_memory: list[ExitCode]
+    lost: list[ExitCode]
+
+
+def families_of(calculation: type[MlipCalculation]) -> Families:
+    """Return the families of failures of a calculation."""
+    codes = calculation.exit_codes
+    return Families(
+        out_of_time=[
+            codes.ERROR_WALLTIME_WITH_CHECKPOINT,
+            codes.ERROR_WALLTIME_WITHOUT_CHECKPOINT,
+            codes.ERROR_SCHEDULER_OUT_OF_WALLTIME,
+        ],
+        out_of_memory=[codes.ERROR_OUT_OF_MEMORY, codes.ERROR_SCHEDULER_OUT_OF_MEMORY],
+        lost=[
+            codes.ERROR_NO_RETRIEVED_FOLDER,
+            codes.ERROR_SCHEDULER_NODE_FAILURE,
+            codes.ERROR_NO_RESULT,
+            codes.ERROR_UNREADABLE_RESULT,
+            codes.ERROR_MISSING_FILE,
+        ],
+    )
 
 
 class RestartChain(BaseRestartWorkChain):

@@ -1,0 +1,145 @@
+"""mlip.md: real jobs on this machine, and what is refused before one is submitted."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
+from aiida.plugins import CalculationFactory
+from ase import Atoms
+from ase.build import bulk
+
+from aiida_mlip.data.dataset import DatasetData
+from aiida_mlip.data.potential import PotentialData
+
+STAGE = {"steps": 20, "temperature": 600.0}
+
+
+def potential(element: str = "W", architecture: str = "finnis_sinclair", **parameters: Any) -> PotentialData:
+    known = {"architecture": architecture, "elements": [element]}
+    text = json.dumps({**known, "parameters": parameters} if parameters else known)
+    return PotentialData(io.BytesIO(text.encode()), {**known, "r_max": 4.4, "dtype": "float64", "num_parameters": 0})
+
+
+def argon(sigma: float) -> PotentialData:
+    return potential("Ar", "lj", sigma=sigma, epsilon=0.01, rc=8.0)
+
+
+def tungsten() -> Atoms:
+    atoms = bulk("W", "bcc", a=3.2, cubic=True) * (2, 1, 1)
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+@pytest.fixture
+def dynamics(runtime: dict[str, Any]) -> dict[str, Any]:
+    """Two walkers of four tungsten atoms."""
+    walkers = {"cold": {"stages": [STAGE], "seed": 1}, "hot": {"stages": [{**STAGE, "temperature": 1200}], "seed": 2}}
+    return {
+        **runtime,
+        "settings": {"walkers": walkers, "stride": 5, "log_stride": 4},
+        "potentials": {"member_00": potential()},
+        "structures": DatasetData([tungsten()]),
+    }
+
+
+def run(inputs: dict[str, Any]) -> tuple[dict[str, Any], orm.CalcJobNode]:
+    outputs, node = run_get_node(CalculationFactory("mlip.md"), **inputs)
+    return outputs, node
+
+
+def test_walkers_become_trajectories_and_series_and_come_from_the_cache(dynamics: dict[str, Any]) -> None:
+    outputs, node = run(dynamics)
+    assert node.is_finished_ok, node.exit_message
+    walkers = outputs["results"]["walkers"]
+    assert set(outputs["trajectories"]) == set(outputs["series"]) == set(walkers) == {"cold", "hot"}
+    assert walkers["hot"]["stable_steps"] == walkers["hot"]["steps"] == 20
+    assert walkers["hot"]["temperature"] == 1200
+    frames = list(outputs["trajectories"]["hot"].frames())
+    assert [atoms.info["step"] for atoms in frames] == [0, 5, 10, 15, 20]
+    assert outputs["series"]["hot"].get_array("step").tolist() == [0, 4, 8, 12, 16, 20]
+    assert outputs["results"]["versions"]["ase"]
+    assert node.outputs.retrieved.base.repository.list_object_names() == [
+        "_scheduler-stderr.txt",
+        "_scheduler-stdout.txt",
+        "progress.jsonl",
+        "result.json",
+        "walkers.json",
+        "worker.out",
+    ]
+    with enable_caching():
+        again, second = run(dynamics)
+    assert second.base.caching.get_cache_source() == node.uuid
+    assert again["trajectories"]["hot"].content == outputs["trajectories"]["hot"].content
+
+
+def test_a_committee_judges_each_frame_and_a_rule_stops_a_walker(dynamics: dict[str, Any]) -> None:
+    box = Atoms("Ar4", positions=[[0, 0, 0], [3.7, 0, 0], [0, 3.9, 0], [0.2, 0.1, 4.1]])
+    limit = 0.02
+    settings = {
+        "walkers": {"cluster": {"stages": [{"steps": 400, "temperature": 90}], "seed": 4}},
+        "stop": {"uncertainty": limit},
+        "uncertainty_stride": 2,
+    }
+    members = {"member_00": argon(3.4), "member_01": argon(3.5)}
+    outputs, node = run({**dynamics, "settings": settings, "potentials": members, "structures": DatasetData([box])})
+    assert node.is_finished_ok, node.exit_message
+    result = outputs["results"]["walkers"]["cluster"]
+    assert result["stopped_by"] == "uncertainty"
+    frames = list(outputs["trajectories"]["cluster"].frames())
+    assert [atoms.info["stopped"] for atoms in frames] == [False] * (len(frames) - 1) + [True]
+    assert frames[-1].info["max_forces_sigma"] > limit >= max(a.info["max_forces_sigma"] for a in frames[:-1])
+    assert frames[-1].info["step"] == result["steps"] == result["stable_steps"] + 2
+
+
+def test_no_stable_step_is_an_exit_code_and_keeps_the_frame(dynamics: dict[str, Any]) -> None:
+    atoms = tungsten()
+    atoms.positions[1] = atoms.positions[0] + [0.0, 0.1, 0.3]
+    outputs, node = run({**dynamics, "structures": DatasetData([atoms])})
+    assert node.exit_status == 420
+    assert "distance" in node.exit_message
+    (frame,) = outputs["trajectories"]["cold"].frames()
+    assert frame.info["stopped"]
+    assert np.array_equal(frame.positions, atoms.positions)
+
+
+def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda inputs: {**inputs, "settings": {**inputs["settings"], **changes}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (changed(walkers={"a": {"stages": [STAGE], "seed": 1, "structure": 1}}), "there are 1 structures"),
+        (changed(walkers={"a__b": {"stages": [STAGE], "seed": 1}}), "is no name of an output"),
+        (changed(stop={"uncertainty": 0.3}), "settings.stop.uncertainty = 0.3: one potential alone has no uncertainty"),
+        (changed(hal={}), "settings.hal = 'given': one potential alone has no uncertainty"),
+        (changed(ensemble={"kind": "npt"}), "needs a pressure"),
+        (
+            lambda inputs: {
+                **changed(
+                    ensemble={"kind": "npt"},
+                    walkers={"a": {"stages": [{**STAGE, "pressure": 0.0}], "seed": 1}},
+                )(inputs),
+                "structures": DatasetData([Atoms("W2", positions=[[0, 0, 0], [0, 0, 2.7]])]),
+            },
+            "is not periodic in three directions",
+        ),
+        (lambda inputs: {**inputs, "structures": DatasetData([bulk("Cu") * (2, 1, 1)])}, "it lacks Cu"),
+        (lambda inputs: {**inputs, "structures": DatasetData([Atoms("W")])}, "one atom alone has no dynamics"),
+        (lambda inputs: {**inputs, "potentials": {}}, "there is nothing to run with"),
+        (changed(head="other"), "the potential has no such head"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_submitted(
+    dynamics: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        run(change(dynamics))
