@@ -26,8 +26,8 @@ def sentences(subject: Subject) -> Iterator[str]:
     forces = result.forces
     rank = "no rank correlation" if forces.rank_correlation is None else f"{forces.rank_correlation:.2f}"
     yield (
-        f"The uncertainty is from {source}. On {forces.count} held-out forces its rank correlation with the true error "
-        f"is {rank}; it was multiplied by {significant(forces.scale)}."
+        f"The uncertainty is from {source}. On {forces.count} forces of the calibration set its rank correlation with "
+        f"the true error is {rank}; it was multiplied by {significant(forces.scale)}."
     )
     yield (
         f"Within one sigma lie {100 * forces.coverage_after:.0f} % of the errors ({100 * forces.coverage_before:.0f} % "

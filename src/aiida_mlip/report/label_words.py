@@ -60,7 +60,7 @@ def cards(subject: Subject) -> Iterator[Card]:
     if report.core_seconds:
         number, unit = core_hours(report.core_seconds).split(" ", 1)
         computed = report.labelled - report.reused
-        each = f"{significant(report.core_seconds / computed)} core-seconds each" if computed else ""
+        each = f"{significant(report.core_seconds / computed)} core-s each" if computed else ""
         yield card("Cost", number, unit, each)
     if report.wall_seconds:
         yield card("Wall time", duration(report.wall_seconds), "", "first submission to last result")

@@ -141,7 +141,7 @@ def core_hours(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return "–"
     return (
-        f"{significant(seconds / 3600, 3)} core-hours" if seconds >= 360 else f"{significant(seconds, 3)} core-seconds"
+        f"{significant(seconds / 3600, 3)} core-h" if seconds >= 360 else f"{significant(seconds, 3)} core-s"
     )
 
 

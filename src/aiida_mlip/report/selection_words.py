@@ -29,6 +29,8 @@ def sentences(subject: Subject) -> Iterator[str]:
         f"{counts.selected} of {plural(counts.frames, 'frame')} were chosen: {counts.accurate} accurate, "
         f"{counts.candidate} candidates{known}, {counts.failed} failed{filtered}."
     )
+    if not counts.selected and found.message:
+        yield found.message
 
 
 def cards(subject: Subject) -> Iterator[Card]:
