@@ -137,13 +137,14 @@ def label_all(node: orm.WorkChainNode, console: Console) -> dict[int, dict[str, 
     """Have the teacher label every frame of every generation, and return the true errors of each generation."""
     errors = {}
     batch = node.inputs.label.batch
+    options = job_options(orm.load_computer(batch.code.computer.label))
     for generation, trajectories in explored(node).items():
         metadata = {"label": f"frames of generation {generation}"}
         builder = LabelWorkChain.get_builder()
         builder.configurations = trajectory_frames(**trajectories, metadata=metadata)
         builder.settings = {"max_force": None, "max_failed_fraction": 1.0}
         builder.batch = {"code": batch.code, "potential": batch.potential, "settings": batch.settings,
-                         "metadata": {"options": job_options(orm.load_computer(batch.code.computer.label))}}  # fmt: skip
+                         "metadata": {"options": options}}  # fmt: skip
         builder.metadata.label = f"truth along the trajectories of generation {generation}"
         labelled = submit_and_watch(builder, console)
         if "labelled" in labelled.outputs:

@@ -88,7 +88,7 @@ class IterativeTrainingWorkChain(LoopWorkChain):
 
     def should_start(self) -> bool:
         """Return whether there is a first set to be made."""
-        return "previous" not in self.inputs
+        return "history" not in self.inputs.get("previous", {})
 
     def should_augment(self) -> bool:
         """Return whether changed copies of the start structures are to be labelled."""

@@ -94,7 +94,7 @@ def validate_iterative(inputs: Mapping[str, Any] | None, _port: Any) -> str | No
 def _check_source(inputs: Mapping[str, Any], settings: IterativeSettings) -> Iterator[str]:
     previous = inputs.get("previous") or {}
     if "history" not in previous:
-        if previous:
+        if any(previous.get(name) for name in ("training_set", "holdout", "selected", "potentials")):
             yield "previous: it has no history: use get_builder_from_protocol(..., previous=NODE), which fills it in"
         elif "training_set" not in inputs and settings.augmentation is None:
             yield "training_set was not given and settings.augmentation is None: give one of them to begin with"
