@@ -10,7 +10,7 @@ from aiida.engine import calcfunction
 from ase import Atoms
 
 from aiida_mlip.data.dataset import DatasetData
-from aiida_mlip.data.pw_labels import Which, frames_from_pw
+from aiida_mlip.data.pw_labels import ARRAYS, Which, frames_from_pw
 from aiida_mlip.science.keys import CONFIG_TYPE, DEFAULT_CONFIG_TYPE, GROUP, SOURCE
 
 PW_PROCESS_TYPE = "aiida.calculations:quantumespresso.pw"
@@ -52,7 +52,7 @@ def _frames(nodes: Mapping[str, Any], label: Mapping[str, Any], which: Which) ->
     kinds = {kind.name: kind.symbol for kind in nodes["structure"].kinds}
     frames = frames_from_pw(
         nodes["parameters"].get_dict(),
-        {name: trajectory.get_array(name) for name in trajectory.get_arraynames()},
+        {name: trajectory.get_array(name) for name in ARRAYS if name in trajectory.get_arraynames()},
         [kinds[name] for name in trajectory.symbols],
         pbc=nodes["structure"].pbc,
         variable_cell=label["variable_cell"],

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from aiida_mlip.calculations.from_pw import theory_of_pw, with_pseudos
 from aiida_mlip.data.dataset import DatasetData
-from aiida_mlip.data.pw_labels import frames_from_pw
+from aiida_mlip.data.pw_labels import ARRAYS, frames_from_pw
 from aiida_mlip.schema.labelling import LabelFailure, LabelReport, LabelSettings
 from aiida_mlip.science.isolated_atoms import is_isolated
 from aiida_mlip.science.keys import ENERGY, FORCES, SOURCE, STRESS
@@ -220,9 +220,10 @@ def _from_pw(frames: Sequence[Atoms], sources: Mapping[str, Any]) -> dict[int, L
         index = int(name.removeprefix("frame_"))
         source = nodes["parameters"].creator.uuid
         trajectory = nodes["trajectory"]
+        there = trajectory.get_arraynames()
         symbols = frames[index].get_chemical_symbols()
         try:
-            arrays = {key: trajectory.get_array(key) for key in trajectory.get_arraynames()}
+            arrays = {key: trajectory.get_array(key) for key in ARRAYS if key in there}
             (atoms,) = frames_from_pw(nodes["parameters"].get_dict(), arrays, symbols)
         except ValueError as error:
             found[index] = (str(error), source)

@@ -21,6 +21,9 @@ from aiida_mlip.science.keys import ENERGY, EV_PER_ANGSTROM3_IN_GPA, FORCES, STR
 
 Which = Literal["last", "all"]
 
+ARRAYS = ("cells", "positions", "energy", "forces", "stress")
+"""What is read of ``output_trajectory``, which has many more."""
+
 UNITS = {"energy_units": "eV", "forces_units": "ev / angstrom", "stress_units": "GPascal"}
 """The units that aiida-quantumespresso states in ``output_parameters``, where it states them."""
 
