@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -95,9 +96,10 @@ class UncertaintyModel:
 
     def counts(self, symbols: list[str]) -> FloatArray:
         """Return the number of atoms of each element of the header, shape (elements,)."""
-        return np.array([symbols.count(element) for element in self.header.elements], dtype=float)
+        return count_elements(symbols, self.header.elements)
 
 
-def attributes_of(model: UncertaintyModel) -> dict[str, Any]:
-    """Return the header as plain data."""
-    return model.header.model_dump(mode="json")
+def count_elements(symbols: Sequence[str], elements: Sequence[str]) -> FloatArray:
+    """Return the number of ``symbols`` of each element, shape (elements,)."""
+    found = Counter(symbols)
+    return np.array([found[element] for element in elements], dtype=float)

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from aiida_mlip.science.keys import ENERGY, FORCES
 from aiida_mlip.science.predictions import FloatArray
+from aiida_mlip.science.uncertainty.model import count_elements
 from aiida_mlip.science.uncertainty.regression import Observations
 from aiida_mlip.worker.backends import refuse_unknown_elements
 from aiida_mlip.worker.backends._torch import default_dtype
@@ -45,8 +46,8 @@ def observe(
         on_progress(start + len(chunk))
     features, energies, projected, forces, frame = (np.concatenate(part) for part in zip(*parts, strict=True))
     elements = body.potential.info.elements
-    counts = np.array([[atoms.get_chemical_symbols().count(element) for element in elements] for atoms in frames])
-    return Observations(counts.astype(float), features, energies, projected, forces, frame.astype(int))
+    counts = np.array([count_elements(atoms.get_chemical_symbols(), elements) for atoms in frames])
+    return Observations(counts, features, energies, projected, forces, frame.astype(int))
 
 
 def _observe_batch(
