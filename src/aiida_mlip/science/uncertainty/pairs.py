@@ -119,7 +119,7 @@ def assess(pairs: Pairs, *, energy_members: int | None, forces_members: int | No
     """
     forces = calibrate(pairs.forces_sigma, pairs.forces_error, dimension=3, members=forces_members)
     energy = calibrate(pairs.energy_sigma, pairs.energy_error, dimension=1, members=energy_members)
-    largest = calibrate(pairs.max_forces_sigma, pairs.max_forces_error, dimension=1)
+    largest = calibrate(pairs.max_forces_sigma, pairs.max_forces_error, dimension=3, members=forces_members)
     scale = forces.scale if forces else 1.0
     return Quality(forces, energy, largest, float(np.median(scale * pairs.max_forces_sigma)))
 
