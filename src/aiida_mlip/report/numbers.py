@@ -140,9 +140,7 @@ def core_hours(seconds: float | None) -> str:
     """Return core-seconds as core-hours, or as core-seconds where they are few."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
-    return (
-        f"{significant(seconds / 3600, 3)} core-h" if seconds >= 360 else f"{significant(seconds, 3)} core-s"
-    )
+    return f"{significant(seconds / 3600, 3)} core-h" if seconds >= 360 else f"{significant(seconds, 3)} core-s"
 
 
 def plain(item: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
+from aiida.tools.graph.graph_traversers import traverse_graph
 
 from aiida_mlip.provenance.ancestry import Ancestry, ancestry
 from aiida_mlip.report.loop import Generation, Loop, loop_of
@@ -157,7 +158,9 @@ class Subject:
         """Return all jobs this process ran, itself included, in order."""
         if isinstance(self.node, orm.CalcJobNode):
             return (self.node,)
-        return tuple(sorted((n for n in self.node.called_descendants if isinstance(n, orm.CalcJobNode)), key=_pk))
+        found = traverse_graph([self.node.pk], links_forward=_CALLS)["nodes"]
+        query = orm.QueryBuilder().append(orm.CalcJobNode, filters={"id": {"in": sorted(found)}})
+        return tuple(sorted(query.all(flat=True), key=_pk))
 
     @cached_property
     def element(self) -> str:
