@@ -52,17 +52,25 @@ def own_groups(emt_frames):
 
 def test_the_first_set_stays_within_the_label_budget(emt_frames) -> None:
     structures = DatasetData(emt_frames(2, 1))
-    all_of_it = functions.start_configurations(structures, settings(), training(e0_policy={"kind": "average"}))
+    all_of_it = functions.start_configurations(
+        structures, settings(), training(e0_policy={"kind": "average"}), orm.Dict()
+    )
     assert len(all_of_it) > 10
     assert not any(all_of_it.labels.values())
     budget = settings(label_budget=7)
     isolated = training(e0_policy={"kind": "isolated_atoms"})
-    assert len(functions.start_configurations(structures, budget, isolated)) == 5, "7 less the atoms of Cu and Ni"
-    some = functions.start_configurations(structures, budget, training(e0_policy={"kind": "average"}))
+    assert len(functions.start_configurations(structures, budget, isolated, orm.Dict())) == 5, (
+        "7 less the atoms of Cu and Ni"
+    )
+    some = functions.start_configurations(structures, budget, training(e0_policy={"kind": "average"}), orm.Dict())
     assert len(some) == 7
+    more = orm.Dict({"isolated_atoms": ["Al", "Cu"]})
+    assert len(functions.start_configurations(structures, budget, isolated, more)) == 4, (
+        "and of Al, which was asked for"
+    )
     assert set(some.fingerprints()) < set(all_of_it.fingerprints())
     with pytest.raises(DatasetError, match="label_budget = 2 leaves nothing"):
-        functions.start_configurations(structures, settings(label_budget=2), isolated)
+        functions.start_configurations(structures, settings(label_budget=2), isolated, orm.Dict())
 
 
 def test_isolated_atoms_are_asked_for_once_and_only_where_the_reference_energies_need_them(emt_frames) -> None:

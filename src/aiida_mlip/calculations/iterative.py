@@ -46,31 +46,42 @@ def labels_left(settings: IterativeSettings, used: int) -> int | None:
 
 
 def elements_to_isolate(
-    training: TrainSettings, configurations: DatasetData, given: DatasetData | None
+    training: TrainSettings, labels: LabelSettings, configurations: DatasetData, given: DatasetData | None
 ) -> tuple[str, ...]:
-    """Return the elements whose isolated atom the E0s need and the given set lacks."""
+    """Return the elements whose isolated atom is labelled with the first set.
+
+    Those that the settings of the labels name, and those that the E0s need and the given set lacks.
+    """
+    asked = dict.fromkeys(labels.isolated_atoms)
     if training.e0_policy.kind != "isolated_atoms":
-        return ()
+        return tuple(asked)
     cutoff = training.strategy.r_max if training.strategy.kind == "scratch" else 6.0
     known = {element for element, has_energy in given.isolated_atoms(cutoff) if has_energy} if given else set()
-    return tuple(element for element in configurations.elements if element not in known)
+    return tuple(asked | dict.fromkeys(element for element in configurations.elements if element not in known))
 
 
 @calcfunction
 def start_configurations(
-    structures: DatasetData, settings: orm.Dict, training: orm.Dict, training_set: DatasetData | None = None
+    structures: DatasetData,
+    settings: orm.Dict,
+    training: orm.Dict,
+    labels: orm.Dict,
+    training_set: DatasetData | None = None,
 ) -> DatasetData:
     """Return the configurations of the first set, without labels, as many as the label budget allows.
 
     Of more than that, a part is drawn at random; isolated atoms that the E0s need come first.
 
+    :param labels: settings of the labels; isolated atoms that they name count too.
     :raises DatasetError: where the label budget does not suffice for one configuration.
     """
     options = _settings(settings)
     if options.augmentation is None:
         raise DatasetError("settings.augmentation is None: there is nothing to make a first set of")
     frames = augment(list(structures.frames()), **options.augmentation.model_dump())
-    needed = elements_to_isolate(TrainSettings(**training.get_dict()), structures, training_set)
+    needed = elements_to_isolate(
+        TrainSettings(**training.get_dict()), LabelSettings(**labels.get_dict()), structures, training_set
+    )
     left = labels_left(options, len(needed))
     if left is not None and left < len(frames):
         if left == 0:
@@ -89,8 +100,7 @@ def start_label_settings(
 ) -> orm.Dict:
     """Return the settings with which the first set is labelled: with the isolated atoms that the E0s need."""
     options = LabelSettings(**settings.get_dict())
-    needed = elements_to_isolate(TrainSettings(**training.get_dict()), configurations, training_set)
-    isolated = tuple(dict.fromkeys((*options.isolated_atoms, *needed)))
+    isolated = elements_to_isolate(TrainSettings(**training.get_dict()), options, configurations, training_set)
     return orm.Dict(options.model_copy(update={"isolated_atoms": isolated}).model_dump(mode="json"))
 
 

@@ -101,6 +101,7 @@ class IterativeTrainingWorkChain(LoopWorkChain):
                 self.inputs.structures,
                 self.inputs.settings,
                 self.inputs.training.train.settings,
+                self.inputs.label.settings,
                 **self._given("training_set"),
                 metadata={"call_link_label": "start_configurations"},
             )

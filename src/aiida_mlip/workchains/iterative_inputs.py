@@ -13,6 +13,7 @@ from aiida_mlip.calculations.checks.training import Training, check_training
 from aiida_mlip.calculations.iterative import elements_to_isolate, walkers
 from aiida_mlip.schema.dynamics import MDSettings
 from aiida_mlip.schema.iterative import IterativeSettings
+from aiida_mlip.schema.labelling import LabelSettings
 from aiida_mlip.schema.selection import SelectionSettings
 from aiida_mlip.schema.training import TrainSettings
 from aiida_mlip.schema.uncertainty import UncertaintySettings
@@ -194,7 +195,7 @@ def _check_labels(inputs: Mapping[str, Any], settings: IterativeSettings) -> Ite
     typed = _training(inputs)
     budget = settings.label_budget
     if typed is not None and budget is not None and "history" not in (inputs.get("previous") or {}):
-        isolated = elements_to_isolate(typed, structures, inputs.get("training_set"))
+        isolated = elements_to_isolate(typed, _labels(inputs), structures, inputs.get("training_set"))
         if len(isolated) >= budget:
             yield checks.refusal(
                 "settings.label_budget",
@@ -211,6 +212,15 @@ def _training(inputs: Mapping[str, Any]) -> TrainSettings | None:
         return None if node is None else TrainSettings(**node.get_dict())
     except ValidationError:
         return None
+
+
+def _labels(inputs: Mapping[str, Any]) -> LabelSettings:
+    """Return the settings of the labels; wrong ones are explained by the labelling itself."""
+    node = (inputs.get("label") or {}).get("settings")
+    try:
+        return LabelSettings() if node is None else LabelSettings(**node.get_dict())
+    except ValidationError:
+        return LabelSettings()
 
 
 _CHECKS: tuple[Callable[[Mapping[str, Any], IterativeSettings], Iterator[str]], ...] = (
