@@ -44,7 +44,7 @@ class MDParser(MlipParser):
 def _trajectory(folder: Path, walker: str) -> MDTrajectoryData:
     path = find_file(folder, f"{WALKERS_FOLDER}/{walker}/{TRAJECTORY_FILE}")
     try:
-        return MDTrajectoryData(path)
+        return MDTrajectoryData(path, label=walker)
     except ValueError as error:
         raise ParsingError(
             "ERROR_MISSING_FILE", f"{path.name} of {walker} is damaged ({error}). Submit again."
@@ -60,7 +60,7 @@ def _series(folder: Path, walker: str) -> ArrayData:
         raise ParsingError(
             "ERROR_MISSING_FILE", f"{path.name} of {walker} is damaged ({error}). Submit again."
         ) from error
-    node = ArrayData()
+    node = ArrayData(label=walker)
     for name, values in arrays.items():
         node.set_array(name, values)
     return node

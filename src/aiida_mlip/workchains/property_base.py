@@ -8,31 +8,18 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, ProcessSpec, process_handler, while_
-from aiida.engine.processes.exit_code import ExitCode
+from aiida.engine import ProcessHandlerReport, ProcessSpec, process_handler, while_
 from aiida.manage.caching import get_use_cache
 from aiida.orm import CalcJobNode
 
 from aiida_mlip.calculations.property import PropertyCalculation
 from aiida_mlip.schema.tasks import PARTIAL_FILE
+from aiida_mlip.workchains.restart_families import RestartChain, families_of
 
-_CODES = PropertyCalculation.exit_codes
-_OUT_OF_TIME = [
-    _CODES.ERROR_WALLTIME_WITH_CHECKPOINT,
-    _CODES.ERROR_WALLTIME_WITHOUT_CHECKPOINT,
-    _CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME,
-]
-_OUT_OF_MEMORY = [_CODES.ERROR_OUT_OF_MEMORY, _CODES.ERROR_SCHEDULER_OUT_OF_MEMORY]
-_LOST = [
-    _CODES.ERROR_NO_RETRIEVED_FOLDER,
-    _CODES.ERROR_SCHEDULER_NODE_FAILURE,
-    _CODES.ERROR_NO_RESULT,
-    _CODES.ERROR_UNREADABLE_RESULT,
-    _CODES.ERROR_MISSING_FILE,
-]
+_FAMILIES = families_of(PropertyCalculation)
 
 
-class PropertyBaseWorkChain(BaseRestartWorkChain):
+class PropertyBaseWorkChain(RestartChain):
     """Run ``mlip.property`` until it is done.
 
     A job that ran out of time is continued from the properties and steps that it finished. Each family of failures has
@@ -80,7 +67,7 @@ class PropertyBaseWorkChain(BaseRestartWorkChain):
         if "restart_folder" not in inputs and self._uses_cache(inputs) and (folder := _folder_of_last_job(inputs)):
             inputs.restart_folder = folder
 
-    @process_handler(priority=600, exit_codes=_OUT_OF_TIME)
+    @process_handler(priority=600, exit_codes=_FAMILIES.out_of_time)
     def handle_out_of_time(self, node: CalcJobNode) -> ProcessHandlerReport:
         """Go on from what is finished; remedy where nothing was gained: ask for more time."""
         finished = _finished(node)
@@ -92,12 +79,12 @@ class PropertyBaseWorkChain(BaseRestartWorkChain):
         self.ctx.inputs.restart_folder = node.outputs.remote_folder
         return self._repaired(node, f"out of time after {_count(finished)}; going on from there")
 
-    @process_handler(priority=580, exit_codes=_OUT_OF_MEMORY)
+    @process_handler(priority=580, exit_codes=_FAMILIES.out_of_memory)
     def handle_out_of_memory(self, node: CalcJobNode) -> ProcessHandlerReport:
         """Stop: the same configurations need the same memory. Remedy: more memory, ``float32``, or smaller cells."""
         return self._stop("ERROR_MEMORY_TOO_SMALL", node)
 
-    @process_handler(priority=560, exit_codes=_LOST)
+    @process_handler(priority=560, exit_codes=_FAMILIES.lost)
     def handle_lost_job(self, node: CalcJobNode) -> ProcessHandlerReport:
         """Submit again, once, from what is finished if there is anything: a node failed, or a disk was full."""
         self.ctx.resubmissions += 1
@@ -107,7 +94,7 @@ class PropertyBaseWorkChain(BaseRestartWorkChain):
             self.ctx.inputs.restart_folder = node.outputs.remote_folder
         return self._repaired(node, "the job was lost; submitting it again")
 
-    @process_handler(priority=550, exit_codes=_CODES.WARNING_NO_PROPERTY)
+    @process_handler(priority=550, exit_codes=PropertyCalculation.exit_codes.WARNING_NO_PROPERTY)
     def handle_no_property(self, node: CalcJobNode) -> ProcessHandlerReport:
         """End as the job did: it ran to the end, and its results say why there is no property."""
         return self._stop("WARNING_NO_PROPERTY", node)
@@ -125,19 +112,6 @@ class PropertyBaseWorkChain(BaseRestartWorkChain):
     def _uses_cache(self, inputs: AttributeDict) -> bool:
         disabled: bool = inputs.metadata.get("disable_cache", False)
         return not disabled and get_use_cache(identifier=PropertyCalculation.build_process_type())
-
-    def _repaired(self, node: CalcJobNode, what: str) -> ProcessHandlerReport:
-        self.report(f"PropertyCalculation<{node.pk}>: {what}")
-        return ProcessHandlerReport(do_break=True)
-
-    def _stop(self, label: str, node: CalcJobNode) -> ProcessHandlerReport:
-        """End with an exit code, and with what the job has finished."""
-        message = f"PropertyCalculation<{node.pk}> [{node.exit_status}] {node.exit_message}"
-        code: ExitCode = self.exit_codes[label].format(message=message)
-        self.report(code.message)
-        if "results" in node.outputs:
-            self.out_many(self.exposed_outputs(node, PropertyCalculation))
-        return ProcessHandlerReport(do_break=True, exit_code=code)
 
 
 def _folder_of_last_job(inputs: Mapping[str, Any]) -> orm.RemoteData | None:
