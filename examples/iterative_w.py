@@ -56,8 +56,9 @@ OVERRIDES: dict[str, Any] = {
     "settings": {
         "conditions": CONDITIONS,
         "committee": {"size": 1, "vary": ["seed"]},
-        "augmentation": {"rattles": 4, "rattle_amplitudes": [0.08, 0.2], "strains": 1, "volumes": [0.94, 1.06]},
-        "holdout_fraction": 0.15,
+        "augmentation": {"rattles": 6, "rattle_amplitudes": [0.05, 0.12], "strains": 1, "volumes": [0.94, 1.06]},
+        "holdout_fraction": 0.3,
+        "levels": {"kind": "calibrated", "lower": 1.5, "upper": 6.0, "floor": 0.05},
         "convergence": {"candidate_fraction": 0.05},
     },
     # 15 atoms and 300 steps of 2.5 fs with one model: the uncertainty of its last layer costs no second one.
@@ -65,7 +66,7 @@ OVERRIDES: dict[str, Any] = {
     "training": {"max_epochs": 25, "learning_rate": 5.0e-4, "batch_size": 2, "dtype": "float32"},
     "evaluation": {"dtype": "float32"},
     "md": {"timestep": 2.5, "dtype": "float32", "ensemble": {"kind": "nvt_langevin", "friction": 0.02}},
-    "selection": {"budget": 6, "budget_per_temperature": 3, "dtype": "float32"},
+    "selection": {"budget": 5, "budget_per_temperature": 3, "dtype": "float32"},
 }
 
 
