@@ -16,15 +16,20 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
+from aiida_mlip.computers.defaults import job_options
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.provenance.ancestry import ancestry
 from aiida_mlip.provenance.frame import frame_way
-from aiida_mlip.provenance.lineage import label_calculations
-from aiida_mlip.report.asked import asked_by, compared
+from aiida_mlip.provenance.lineage import label_calculations, orphans, traced_frames
+from aiida_mlip.report import key_figure
+from aiida_mlip.report.asked import asked_by, asked_by_loop, compared
 from aiida_mlip.report.loop import labelling_of
 from aiida_mlip.report.page import render
+from aiida_mlip.report.pages import PAGES
+from aiida_mlip.report.subject import Subject
 from aiida_mlip.science import keys
+from aiida_mlip.workchains.iterative import IterativeTrainingWorkChain
 
 BROKEN = "This section could not be made"
 TEACHER = {"sigma": 3.4, "epsilon": 0.0104, "rc": 7.0, "smooth": True}
@@ -116,3 +121,66 @@ def _forces(atoms: Atoms, values: dict[str, float]) -> np.ndarray:
     copy = atoms.copy()
     copy.calc = LennardJones(**{**TEACHER, **values})
     return copy.get_forces()
+
+
+@pytest.fixture
+def loop(worker_code, localhost, tiny_potential, emt_potential) -> Any:
+    """Two generations of tiny MACE models that learn a Cu-Ni alloy from EMT."""
+    start = bulk("Cu", "fcc", a=3.6, cubic=True)
+    start.symbols[0] = "Ni"
+    stages = [{"steps": 60, "temperature": 300.0, "temperature_end": 1500.0}]
+    builder = IterativeTrainingWorkChain.get_builder_from_protocol(
+        code=worker_code,
+        structures=DatasetData([start], level_of_theory="none").store(),
+        potential=tiny_potential.store(),
+        teacher=emt_potential.store(),
+        options=job_options(localhost),
+        protocol="fast",
+        overrides={
+            "settings": {
+                "max_generations": 2,
+                "conditions": [{"name": "ramp", "stages": stages}],
+                "walkers": 2,
+                "augmentation": {"rattles": 8, "strains": 4},
+                "levels": {"kind": "calibrated", "lower": 0.5, "upper": 4.0, "floor": 0.001},
+                "holdout_fraction": 0.25,
+            },
+            "training": {"max_epochs": 3, "learning_rate": 0.01, "dtype": "float64"},
+            "selection": {"budget": 3},
+        },
+    )
+    return run_get_node(builder)[1]
+
+
+@pytest.mark.slow
+def test_the_report_of_a_real_loop_has_every_section(loop, tmp_path):
+    page = render(loop)
+    if folder := os.environ.get("REPORTS"):
+        (Path(folder) / "real_loop.html").write_text(page)
+        key_figure(loop, Path(folder) / "real_loop.png")
+    assert loop.exit_status in {0, 705}, loop.exit_message
+    assert BROKEN not in page
+    missing = [name for name in PAGES["mlip.iterative_training"].sections if f'<section id="{name}">' not in page]
+    assert missing == []
+    assert key_figure(loop, tmp_path / "generations.png").stat().st_size > 10_000
+    found = Subject(loop).loop
+    assert [item.number for item in found.generations] == [1, 2]
+    assert len(list(compared(asked_by_loop(found)))) > 0
+    dataset = loop.outputs.training_set
+    assert traced_frames(dataset) == (len(dataset), len(dataset))
+    assert orphans(ancestry(loop.outputs.potential)) == ()
+    way = frame_way(dataset, len(dataset) - 1)
+    assert way.origin.generation == 1
+    assert way.known
+    assert way.apart < 1e-6
+    assert {driver.potential.uuid for driver in way.drivers} == set(found.first.record.potentials.values())
+    assert way.earlier[0].labels == 1  # all were labelled in one batch
+
+
+@pytest.fixture
+def emt_potential(aiida_profile) -> PotentialData:
+    """ASE's EMT as the teacher."""
+    known = {"architecture": "emt", "elements": ["Ni", "Cu"]}
+    return PotentialData(
+        io.BytesIO(json.dumps(known).encode()), {**known, "r_max": 6.0, "dtype": "float64", "num_parameters": 0}
+    )

@@ -180,8 +180,12 @@ def way_lines(way: FrameWay) -> list[tuple[str, str]]:
         lines.append(("driven by", f"{driver.name}: {_named(driver.potential)}{f'; sets: {sets}' if sets else ''}"))
     if way.uncertainty is not None:
         lines.append(("uncertainty", _named(way.uncertainty)))
-    lines += [("set before", f"{_named(item.row)}; {item.labels} label calculations") for item in way.earlier]
+    lines += [("set before", f"{_named(item.row)}; {_number(item.labels)}") for item in way.earlier]
     return lines
+
+
+def _number(labels: int) -> str:
+    return f"{labels} label calculation{'' if labels == 1 else 's'}"
 
 
 def _label(way: FrameWay) -> str:

@@ -29,7 +29,8 @@ class Kind:
     :param key: beginning of the names of the arrays, ``<key>_sigma`` and ``<key>_error``.
     :param field: of :class:`~aiida_mlip.schema.uncertainty.UncertaintyResult`.
     :param factor: from eV and Å to ``unit``.
-    :param dimensions: of the error as a vector: 3 for a force, of which the length is compared.
+    :param dimensions: of the error as a vector: 3 for a force, of which the length is compared; the largest of many
+        counts as one number.
     """
 
     key: str
@@ -42,7 +43,7 @@ class Kind:
 
 KINDS = (
     Kind("forces", "forces", "Force on an atom", "meV/Å", 1e3, 3),
-    Kind("max_forces", "max_force", "Largest force of a frame", "meV/Å", 1e3, 3),
+    Kind("max_forces", "max_force", "Largest force of a frame", "meV/Å", 1e3, 1),
     Kind("energy", "energy", "Energy", "meV/atom", 1e3, 1),
 )
 

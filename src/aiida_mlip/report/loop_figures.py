@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
 
 from aiida_mlip.report.figures import log_axis, panels
@@ -51,8 +52,11 @@ STEPS: Mapping[str, tuple[str, str]] = {
 }
 """Step of a generation -> its name and colour."""
 
-SPREAD = 0.035
+SPREAD = 0.05
 """Part of the range of temperatures over which walkers of one target are drawn apart."""
+
+NARROW = 300.0
+"""Range of temperatures [K] that is drawn at least."""
 
 HEAT = [[0.0, "#5aa9e0"], [0.5, "#8e63b5"], [1.0, "#c2410c"]]
 """Colours of conditions, from the coldest to the hottest."""
@@ -147,14 +151,14 @@ def survival(loop: Loop) -> go.Figure:
     made = panels(["Each walker", "Mean over the walkers of a condition"], 410)
     shown = [item for item in loop.generations if item.record.survival]
     temperatures = [walker.temperature for item in shown for walker in item.record.survival]
-    apart = SPREAD * max(max(temperatures) - min(temperatures), 100.0)
+    span = max(max(temperatures) - min(temperatures), NARROW)
     look = styles([item.title for item in shown])
     for place, item in enumerate(shown):
         walkers = sorted(item.record.survival, key=lambda walker: walker.temperature)
-        middle = (place - (len(shown) - 1) / 2) / max(len(shown) - 1, 1)
+        apart = SPREAD * span * _places([walker.temperature for walker in walkers], place, len(shown))
         texts = [f"{walker.walker}<br>{stop_name(walker.stopped_by)}" for walker in walkers]
         made.add_scatter(
-            x=[walker.temperature + apart * middle for walker in walkers],
+            x=np.array([walker.temperature for walker in walkers]) + apart,
             y=[walker.survived_ps for walker in walkers], mode="markers", row=1, col=1, name=item.title,
             marker={"color": look[item.title][0], "size": 10, "opacity": 0.75, "line": {"color": "white", "width": 1},
                     "symbol": [STOPS.get(walker.stopped_by or "", ("", "circle"))[1] for walker in walkers]},
@@ -167,11 +171,22 @@ def survival(loop: Loop) -> go.Figure:
         made.add_hline(y=asked, line=line, row=1, col=1)
     _add_stops(made, [walker.stopped_by or "" for item in shown for walker in item.record.survival])
     _add_shares(made, shown)
-    made.update_xaxes(title_text="target temperature where it ended [K]", row=1, col=1)
+    ends = [(max(temperatures) + min(temperatures) + sign * 1.16 * span) / 2 for sign in (-1, 1)]
+    made.update_xaxes(title_text="target temperature where it ended [K]", range=ends, row=1, col=1)
     made.update_yaxes(title_text="survived [ps]", range=[-0.04 * longest, 1.08 * longest], row=1, col=1)
     second = {"orientation": "h", "x": 0.56, "y": 1.11, "yanchor": "bottom", "font": {"size": 12}}
     made.update_layout(legend={"y": 1.22}, legend2=second, margin={"t": 122})
     return made
+
+
+def _places(targets: Sequence[float], group: int, groups: int) -> NDArray[np.float64]:
+    """Return where walkers are drawn, -0.5 to 0.5: groups side by side, and in each the walkers of one target."""
+    found = []
+    for number, target in enumerate(targets):
+        same = list(targets).count(target)
+        before = list(targets[:number]).count(target)
+        found.append((group + (before + 0.5) / same) / groups - 0.5)
+    return np.array(found)
 
 
 def _add_stops(made: go.Figure, stops: Sequence[str]) -> None:

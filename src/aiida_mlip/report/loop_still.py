@@ -19,6 +19,9 @@ from aiida_mlip.report.theme import AFTER, BEFORE, GRID, MUTED
 KEYS = ("forces", "energy")
 """Errors that have a panel."""
 
+MOST_TICKS = 6
+"""Of a logarithmic axis that spans little."""
+
 
 def draw_loop(loop: Loop, path: Path) -> Path:
     """Draw errors on the hold-out set, survival and what the frames were, over the generations.
@@ -68,6 +71,7 @@ def _errors(axis: Any, shown: Sequence[Generation], key: str) -> None:
     if "range" in ticks:
         low, high = (10**end for end in ticks["range"])
         inside = [tick for tick in ticks["tickvals"] if low <= tick <= high]
+        inside = inside[:: -(-len(inside) // MOST_TICKS)]
         axis.set_ylim(low, high)
         axis.set_yticks(inside, [f"{tick:g}" for tick in inside])
         axis.set_yticks([], minor=True)

@@ -37,7 +37,7 @@ def sentences(subject: Subject) -> Iterator[str]:
     labels = plural(loop.history.labels_used, "label")
     text = ended(loop)
     yield f"{text[0].upper()}{text[1:]}, with {labels}{_failures(loop)}."
-    if loop.last.record.reasons and loop.history.ended != "converged":
+    if loop.last.record.reasons and loop.history.ended != "converged" and not subject.node.exit_status:
         yield f"What the last generation says: {'; '.join(loop.last.record.reasons)}."
     if len(loop.measured) > 1:
         yield _errors(loop)
@@ -105,7 +105,8 @@ def cards(subject: Subject) -> Iterator[Card]:
         first, last = shown[0].survived_share or 0.0, shown[-1].survived_share or 0.0
         moved = f"generation {shown[0].number}: {100 * first:.0f} %" if len(shown) > 1 else "of the time asked for"
         kind = "better" if last > first else "worse" if last < first else ""
-        tag = f"{100 * (last - first):+.0f} points".replace("-", "−") if len(shown) > 1 else ""
+        points = round(100 * (last - first))
+        tag = f"{points:+d} points".replace("-", "−") if len(shown) > 1 and points else ""
         yield card("Survival, mean over walkers", f"{100 * last:.0f}", "%", moved, tag=tag, kind=kind)
 
 

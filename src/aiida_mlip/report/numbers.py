@@ -117,7 +117,8 @@ def percent(fraction: float | None) -> str:
         return ""
     if fraction > 1.0:
         return f"× {1.0 + fraction:.2g}" if fraction < 99 else f"× {1.0 + fraction:.0f}"
-    return f"{100.0 * fraction:+.0f} %".replace("-", "−")
+    text = f"{100.0 * fraction:+.0f} %".replace("-", "−")
+    return text if text[1:] != "0 %" else "0 %"
 
 
 def duration(seconds: float | None) -> str:
