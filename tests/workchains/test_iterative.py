@@ -42,6 +42,7 @@ OVERRIDES: dict[str, Any] = {
         "label_budget": 40,
     },
     "training": {"max_epochs": 2, "learning_rate": 0.01, "dtype": "float64", "batch_size": 4},
+    "md": {"stride": 4, "uncertainty_stride": 4},
     "selection": {"budget": 3},
 }
 BROKEN = {
@@ -125,11 +126,9 @@ def test_every_frame_is_traced_to_its_label_and_to_the_dynamics_that_asked_for_i
     assert second.frames["training"] + second.frames["validation"] == len(node.outputs.training_set)
     steps = steps_of(node)
     trajectories = {data.uuid for data in steps["g01_md"].outputs.trajectories.values()}
-    asked = [
-        atoms
-        for atoms in node.outputs.training_set.frames()
-        if (origin_of(atoms) or 0) and origin_of(atoms).kind == "md"
-    ]
+    kinds = [origin_of(atoms).kind for atoms in node.outputs.training_set.frames()]
+    assert set(kinds) == {"augmentation", "md"}
+    asked = [atoms for atoms, kind in zip(node.outputs.training_set.frames(), kinds, strict=True) if kind == "md"]
     assert len(asked) == 3
     for atoms in asked:
         origin = origin_of(atoms)
