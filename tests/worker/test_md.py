@@ -139,6 +139,31 @@ def test_hyperactive_learning_goes_on_with_its_averages(tmp_path: Path) -> None:
     assert tau[-1] > 0.0
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_bias_comes_to_the_limit_in_fewer_steps(seed: int, tmp_path: Path) -> None:
+    """The same walker at the same temperature: the bias sets in after its window of 20 steps."""
+    start = bulk("Cu", a=3.62, cubic=True) * (2, 1, 1)
+    start.rattle(0.02, seed=1)
+    steps = {}
+    for name, hal in (("plain", None), ("biased", {"window": 20, "tau_rel": 0.8})):
+        stage = {"steps": 150, "temperature": 150.0}
+        chosen = MDSettings.model_validate(
+            {
+                "walkers": {"a": {"stages": [stage], "seed": seed}},
+                "timestep": 2.0,
+                "stop": {"uncertainty": 0.6},
+                "uncertainty_stride": 1,
+                "hal": hal,
+            }
+        )
+        members = [lj(2.30), lj(2.34), lj(2.27)]
+        steps[name] = run(tmp_path / name, chosen, start, lambda: estimator(tmp_path, *members))  # noqa: B023
+    assert steps["plain"].stopped_by is None
+    assert steps["biased"].stopped_by == "uncertainty"
+    assert 20 < steps["biased"].steps < 75
+    assert steps["biased"].stable_steps == steps["biased"].steps - 1
+
+
 def test_potentials_that_remember_go_on_alike_from_a_checkpoint(tmp_path: Path) -> None:
     """EMT keeps neighbour lists; it forgets them at every checkpoint, so that a restart there is the same."""
     start = bulk("Cu", cubic=True) * (2, 1, 1)
