@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from ase.build import bulk
@@ -45,6 +46,24 @@ def test_a_killed_run_is_submitted_again_once(pw: ModuleType, localhost: orm.Com
     assert node.is_finished_ok, node.exit_message
     assert LABEL_EXTRA not in first.base.extras.all
     assert second.base.extras.get(LABEL_EXTRA) == "here"
+
+
+@pytest.mark.slow
+def test_a_run_out_of_time_is_continued(pw: ModuleType, localhost: orm.Computer) -> None:
+    """pw.x stops itself near the end of its wall time, and goes on from its files in the next job."""
+    inputs = pw.pw_inputs(pw.pw_code(localhost), "Al", max_wallclock_seconds=2)
+    atoms = bulk("Al", "fcc", a=4.0, cubic=True)
+    atoms.rattle(0.1, seed=4)
+    parameters = inputs["pw"]["parameters"].get_dict()
+    parameters["SYSTEM"] |= {"ecutwfc": 16.0}
+    inputs["pw"] |= {"structure": orm.StructureData(ase=atoms), "parameters": orm.Dict(parameters)}
+    inputs |= {"kpoints_distance": orm.Float(0.2), "max_iterations": orm.Int(30)}
+    node = run_get_node(PwLabelWorkChain, address="long", **inputs)[1]
+    assert node.is_finished_ok, node.exit_message
+    *stopped, last = runs(node)
+    assert stopped
+    assert {run.exit_status for run in stopped} == {400}
+    assert [LABEL_EXTRA in run.base.extras.all for run in (*stopped, last)] == [False] * len(stopped) + [True]
 
 
 def test_a_run_that_is_killed_twice_is_given_up(pw: ModuleType, localhost: orm.Computer, tmp_path: Path) -> None:
