@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +27,28 @@ from rich.console import Console
 from rich.table import Table
 
 from aiida_mlip.schema.dynamics import Hal
-from aiida_mlip.schema.job import Job
+from aiida_mlip.schema.uncertainty import LastLayerBayes, Shallow
 from aiida_mlip.science.datasets.canonical import write_extxyz
 from aiida_mlip.science.keys import CONFIG_TYPE, ENERGY, FORCES
+from aiida_mlip.science.predictions import FloatArray
 from aiida_mlip.science.uncertainty.model import UncertaintyHeader, UncertaintyModel
 from aiida_mlip.science.uncertainty.pairs import assess, pairs_of
-from aiida_mlip.worker.backends import load_potential
-from aiida_mlip.worker.context import Context
-from aiida_mlip.worker.progress import Reporter
+from aiida_mlip.worker.backends import Potential, load_potential
 from aiida_mlip.worker.runner import run_job
-from aiida_mlip.worker.uncertainty import Estimator
+from aiida_mlip.worker.uncertainty import Estimate, Estimator
 from aiida_mlip.worker.uncertainty.body import MaceBody
+from aiida_mlip.worker.uncertainty.fit import Owner, deep_estimates, fit_deep, fit_last_layer
 from aiida_mlip.worker.uncertainty.hal import HalCalculator
-from aiida_mlip.worker.uncertainty.load import estimator_of, load_estimator
+from aiida_mlip.worker.uncertainty.load import estimator_of
 
 E0S = {"Al": -2.4, "Ni": -5.1, "Cu": -3.7}
 """Constants of the made-up level of theory [eV]."""
 
 MEMBERS = 3
-KINDS: dict[str, dict[str, Any] | None] = {
-    "one model": None,
-    f"deep {MEMBERS}": {"kind": "deep"},
-    "shallow": {"kind": "shallow"},
-    "shallow, exact": {"kind": "shallow", "probes": 0},
-    "last_layer_bayes": {"kind": "last_layer_bayes"},
-    "last_layer_bayes, exact": {"kind": "last_layer_bayes", "samples": 16, "probes": 0},
+METHODS: dict[str, Shallow | LastLayerBayes] = {
+    "shallow": Shallow(),
+    "shallow, exact": Shallow(probes=0),
+    "last_layer_bayes": LastLayerBayes(),
 }
 
 
@@ -92,7 +90,7 @@ def job(folder: Path, task: str, settings: dict[str, Any], files: dict[str, Path
     return dict(result["payload"])
 
 
-def train(folder: Path, frames: list[Atoms], epochs: int, channels: int) -> list[Path]:
+def train(folder: Path, frames: list[Atoms], epochs: int) -> list[Path]:
     """Train the students; those that are there already are kept."""
     found = []
     for member in range(MEMBERS):
@@ -109,7 +107,7 @@ def train(folder: Path, frames: list[Atoms], epochs: int, channels: int) -> list
         settings = {
             "strategy": {
                 "kind": "scratch",
-                "num_channels": channels,
+                "num_channels": 16,
                 "max_L": 0,
                 "correlation": 2,
                 "r_max": 4.0,
@@ -125,39 +123,82 @@ def train(folder: Path, frames: list[Atoms], epochs: int, channels: int) -> list
     return found
 
 
-def make(folder: Path, name: str, students: list[Path], sets: dict[str, Path]) -> tuple[Estimator, dict[str, Any]]:
-    """Make one kind of uncertainty as the calculation does, and load it as dynamics does."""
-    method = KINDS[name]
-    deep = method is not None and method["kind"] == "deep"
-    files = {f"potential_member_{i:02d}": path for i, path in enumerate(students if deep else students[:1])}
-    where = folder / name.replace(" ", "_").replace(",", "")
-    payload: dict[str, Any] = {}
-    if method is not None:
-        payload = job(where, "uncertainty", {"method": method, "batch_size": 5}, {**files, **sets})
-        files["uncertainty"] = where / "uncertainty.npz"
-    where.mkdir(parents=True, exist_ok=True)
-    roles = {role: str(path.absolute()) for role, path in files.items()}
-    context = Context(Job(task="md", settings={}, files=roles), where, Reporter(where / "progress.jsonl", interval=60))
-    return load_estimator(context, device="cpu", dtype="float64", head=None), payload
+@dataclass(frozen=True)
+class Made:
+    """One kind of uncertainty, calibrated: its estimator, and what it says of the unseen frames."""
+
+    estimator: Estimator
+    median: float
+    worth: dict[str, float | None]
 
 
-def ranks(estimator: Estimator, frames: list[Atoms]) -> dict[str, float | None]:
-    """Return rank correlations and coverages of calibrated uncertainties on labelled frames."""
+Said = list[tuple[float, FloatArray, float, FloatArray]]
+"""Energy, forces, and the uncertainties of the two, of each frame."""
+
+
+def said(estimates: Sequence[Estimate]) -> Said:
     found = []
-    for atoms in frames:
-        one = estimator.estimate(atoms, forces_sigma=True)
+    for one in estimates:
+        assert one.energy_sigma is not None
+        assert one.forces_sigma is not None
         found.append((one.energy, one.forces, one.energy_sigma, one.forces_sigma))
-    pairs = pairs_of(frames, found)  # type: ignore[arg-type]
-    quality = assess(pairs, energy_members=None, forces_members=None)
-    return {
-        "force_rank": quality.forces.rank_correlation if quality.forces else None,
-        "max_force_rank": quality.max_force.rank_correlation if quality.max_force else None,
-        "energy_rank": quality.energy.rank_correlation if quality.energy else None,
-        "force_coverage": quality.forces.coverage_before if quality.forces else None,
-        "energy_coverage": quality.energy.coverage_before if quality.energy else None,
-        "force_scale_left": quality.forces.scale if quality.forces else None,
-        "force_rmse": float(np.sqrt(np.nanmean(pairs.forces_error**2))),
+    return found
+
+
+def calibrated(
+    potentials: Sequence[Potential],
+    model: UncertaintyModel,
+    sets: dict[str, list[Atoms]],
+    raw: dict[str, Said],
+    members: tuple[int | None, int],
+) -> Made:
+    """Calibrate on the calibration set, and judge on the unseen one.
+
+    :param raw: what the raw uncertainty says of both sets.
+    :param members: behind the uncertainty of energies and of forces.
+    """
+    quality = assess(
+        pairs_of(sets["calibration"], raw["calibration"]), energy_members=members[0], forces_members=members[1]
+    )
+    scales = {"energy_scale": quality.energy_scale, "forces_scale": quality.forces_scale}
+    scaled = [(e, f, quality.energy_scale * s, quality.forces_scale * sf) for e, f, s, sf in raw["test"]]
+    found = assess(pairs_of(sets["test"], scaled), energy_members=None, forces_members=None)
+    assert found.forces is not None
+    assert found.max_force is not None
+    assert found.energy is not None
+    worth = {
+        "force_rank": found.forces.rank_correlation,
+        "max_force_rank": found.max_force.rank_correlation,
+        "energy_rank": found.energy.rank_correlation,
+        "force_coverage": found.forces.coverage_before,
+        "energy_coverage": found.energy.coverage_before,
     }
+    final = replace(model, header=model.header.model_copy(update=scales))
+    return Made(estimator_of(potentials, final), quality.median_max_forces_sigma, worth)
+
+
+def make(students: Sequence[Potential], sets: dict[str, list[Atoms]]) -> dict[str, Made]:
+    """Return all kinds, made as the calculation does; those on the last layer are of the first student."""
+    judged = ("calibration", "test")
+    predictions = {key: [one.evaluate(sets[key], batch_size=12, stress=False) for one in students] for key in judged}
+    head = students[0].info.head
+    deep = fit_deep(Owner(("any",) * MEMBERS, head), sets["calibration"], predictions["calibration"])
+    raw = {name: said(deep_estimates(deep, sets[name], predictions[name])) for name in judged}
+    found = {f"deep {MEMBERS}": calibrated(students, deep, sets, raw, (MEMBERS, MEMBERS))}
+    for name, method in METHODS.items():
+        model, _ = fit_last_layer(
+            Owner(("any",), head),
+            students[0],
+            method,
+            {"training": sets["training"], "calibration": sets["calibration"]},
+            batch_size=8,
+            stage=lambda _name, _total: lambda _done: None,
+        )
+        estimator = estimator_of(students[:1], model)
+        raw = {key: said([estimator.estimate(atoms, forces_sigma=True) for atoms in sets[key]]) for key in judged}
+        members = (16 if method.kind == "shallow" else None, len(model.arrays["directions"]) + 1)
+        found[name] = calibrated(students[:1], model, sets, raw, members)
+    return found
 
 
 def seconds(estimators: dict[str, Estimator], atoms: Atoms, repeats: int) -> dict[str, dict[str, float]]:
@@ -214,22 +255,20 @@ def steps_to_limit(estimator: Estimator, atoms: Atoms, limit: float, hal: Hal, *
     return most
 
 
-def hal_table(
-    estimators: dict[str, Estimator], payloads: dict[str, dict[str, Any]], most: int
-) -> dict[str, dict[str, Any]]:
-    """Return the steps of plain and of biased dynamics to three times the median uncertainty, for several seeds."""
-    atoms = bulk("Cu", "fcc", a=3.75, cubic=True) * (2, 2, 1)
-    atoms.symbols[:] = ["Al", "Ni", "Cu", "Cu"] * 4
+def hal_table(made: dict[str, Made], most: int) -> dict[str, dict[str, Any]]:
+    """Return the steps of plain and of biased dynamics to twice the median uncertainty, for several seeds."""
+    atoms = bulk("Cu", "fcc", a=3.75, cubic=True) * (2, 1, 1)
+    atoms.symbols[:] = ["Al", "Ni", "Cu", "Cu"] * 2
     del atoms[3]
     found = {}
     for name in (f"deep {MEMBERS}", "shallow", "last_layer_bayes"):
-        limit = 1.5 * payloads[name]["median_max_forces_sigma"]
+        limit = 2.0 * made[name].median
         steps = {
             label: [
-                steps_to_limit(estimators[name], atoms, limit, Hal(tau_rel=strength, window=20), seed=seed, most=most)
+                steps_to_limit(made[name].estimator, atoms, limit, Hal(tau_rel=tau, window=20), seed=seed, most=most)
                 for seed in range(3)
             ]
-            for label, strength in (("plain", 1e-12), ("hal", 0.3))
+            for label, tau in (("plain", 1e-12), ("hal", 0.3))
         }
         found[name] = {"limit": limit, **steps}
     return found
@@ -250,53 +289,36 @@ def table(title: str, rows: dict[str, dict[str, Any]]) -> Table:
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("uncertainty-benchmark"), show_default=True)
 @click.option("--epochs", type=int, default=60, show_default=True)
-@click.option("--channels", type=int, default=16, show_default=True)
-@click.option("--train-frames", type=int, default=40, show_default=True)
 @click.option("--repeats", type=int, default=15, show_default=True)
 @click.option("--hal-steps", type=int, default=300, show_default=True, help="0: leave hyperactive learning out.")
 @click.option("--foundation", type=click.Path(path_type=Path, exists=True), help="Measure the cost of this model too.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write all numbers here, as JSON.")
-def main(  # noqa: PLR0917
-    folder: Path,
-    epochs: int,
-    channels: int,
-    train_frames: int,
-    repeats: int,
-    hal_steps: int,
-    foundation: Path | None,
-    out: Path | None,
-) -> None:
+def main(folder: Path, epochs: int, repeats: int, hal_steps: int, foundation: Path | None, out: Path | None) -> None:  # noqa: PLR0917
     """Measure costs, rank correlations and steps to the limit, and print them as tables."""
     console = Console(width=160)
     rng = np.random.default_rng(7)
-    training = [frame(rng, 0.25) for _ in range(train_frames)]
-    sets = {"training_set": training, "calibration_set": [frame(rng, 0.3) for _ in range(24)]}
-    test = [frame(rng, 0.3) for _ in range(48)]
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {name: folder / f"{name}.xyz" for name in sets}
-    for name, frames in sets.items():
-        write(files[name], frames)
-    students = train(folder, training, epochs, channels)
-    estimators, payloads, quality = {}, {}, {}
-    for name in KINDS:
-        estimators[name], payloads[name] = make(folder, name, students, files)
-        if estimators[name].has_uncertainty:
-            quality[name] = ranks(estimators[name], test)
-    console.print(table("Worth: Spearman with the true error on 48 unseen frames; coverage after calibration", quality))
-    costs = {"students": relative_costs(seconds(estimators, test[0] * (1, 2, 2), repeats))}
+    sets = {
+        name: [frame(rng, largest) for _ in range(count)]
+        for name, count, largest in (("training", 40, 0.25), ("calibration", 24, 0.3), ("test", 48, 0.3))
+    }
+    paths = train(folder, sets["training"], epochs)
+    made = make([load_potential(path, None) for path in paths], sets)
+    worth = {name: one.worth for name, one in made.items()}
+    console.print(table("Worth: Spearman with the true error on 48 unseen frames; coverage after calibration", worth))
+    costs = {"student": costs_of(paths[0], sets["test"][0] * (2, 2, 1), repeats)}
     if foundation is not None:
-        costs["foundation"] = foundation_costs(foundation, test[0] * (2, 1, 1), repeats)
+        costs["foundation"] = costs_of(foundation, bulk("W", cubic=True) * (2, 2, 2), repeats)
     for name, rows in costs.items():
         console.print(table(f"Cost of an MD step, {name}: in units of one model", rows))
-    hal = hal_table(estimators, payloads, hal_steps) if hal_steps else {}
+    hal = hal_table(made, hal_steps) if hal_steps else {}
     if hal:
-        console.print(table(f"Steps to the limit (most {hal_steps}), three seeds", hal))
+        console.print(table(f"Steps to the limit (at most {hal_steps}), three seeds", hal))
     if out is not None:
-        out.write_text(json.dumps({"quality": quality, "costs": costs, "hal": hal, "calibration": payloads}, indent=1))
+        out.write_text(json.dumps({"worth": worth, "costs": costs, "hal": hal}, indent=1))
 
 
-def foundation_costs(path: Path, atoms: Atoms, repeats: int) -> dict[str, dict[str, float]]:
-    """Return the costs of a foundation model; weights are random, since costs do not depend on them."""
+def costs_of(path: Path, atoms: Atoms, repeats: int) -> dict[str, dict[str, float]]:
+    """Return the costs of a model with each kind; weights are random, since costs do not depend on them."""
     potential = load_potential(path, None)
     size, rng = len(MaceBody(potential).weights), np.random.default_rng(0)
     facts = {"sha256": ("any",), "head": potential.info.head, "elements": potential.info.elements}
