@@ -52,7 +52,7 @@ STEPS: Mapping[str, tuple[str, str]] = {
 }
 """Step of a generation -> its name and colour."""
 
-SPREAD = 0.05
+SPREAD = 0.09
 """Part of the range of temperatures over which walkers of one target are drawn apart."""
 
 NARROW = 300.0
@@ -218,7 +218,7 @@ def _add_shares(made: go.Figure, shown: Sequence[Generation]) -> None:
         )  # fmt: skip
     numbers = [item.number for item in shown]
     made.update_xaxes(title_text="generation", row=1, col=2, **_whole(numbers))
-    made.update_yaxes(title_text="survived part of the time asked for", ticksuffix=" %", range=[-4, 108], row=1, col=2)
+    made.update_yaxes(title_text="survived part of the time", ticksuffix=" %", range=[-4, 108], row=1, col=2)
 
 
 def times(loop: Loop) -> go.Figure:
