@@ -92,11 +92,6 @@ def test_labels_of_pw_are_collected_reused_and_linked(fresh, pw: ModuleType, loc
     incoming = {link.node.uuid for link in collect.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all()}
     assert {job.outputs.output_trajectory.uuid for job in (first, second, new)} <= incoming
 
-    harder = {**changed, "SYSTEM": {**changed["SYSTEM"], "ecutwfc": 14.0}}
-    inputs["pw"]["parameters"] = orm.Dict(harder)
-    _, third = run(frames[:1], pw=inputs)
-    assert len(computed(third, "PwCalculation")) == 1
-
 
 def test_what_fails_is_counted_and_said(fresh, pw: ModuleType, localhost: orm.Computer) -> None:
     """One of three cells cannot converge in the steps there are; a second label is an outlier."""
@@ -151,6 +146,13 @@ def test_isolated_atoms_and_clusters_are_put_into_boxes(fresh, pw: ModuleType, l
     assert lone.inputs.kpoints.get_kpoints_mesh()[0] == [1, 1, 1]
 
 
+def test_a_cell_that_is_none_is_named(fresh, pw: ModuleType, localhost: orm.Computer) -> None:
+    flat = Atoms("Al2", [[0, 0, 0], [2, 2, 0]], cell=[[4, 0, 0], [0, 4, 0], [4, 4, 0]], pbc=True)
+    _, node = run([*aluminium(1), flat], pw=pw.pw_inputs(pw.pw_code(localhost), "Al"))
+    assert node.exit_status == 450
+    assert "configuration 1: its periodic cell vectors are not independent" in node.exit_message
+
+
 def teacher(elements: list[str]) -> PotentialData:
     known = {"architecture": "emt", "elements": elements}
     info = {**known, "r_max": 6.0, "dtype": "float64", "num_parameters": 0, "level_of_theory": "EMT"}
@@ -187,8 +189,6 @@ def test_a_batch_labels_only_what_has_no_label(fresh, batch: dict[str, Any]) -> 
     _, third = run(frames, batch=batch)
     assert computed(third, "LabelCalculation") == []
     assert third.outputs.report["core_seconds"] == 0.0
-    _, forced = run(frames[:1], {"reuse": False}, batch=batch)
-    assert len(computed(forced, "LabelCalculation")) == 1
     assert batch["potential"].uuid == job.inputs.potential.uuid
     assert new.base.extras.get(LABEL_EXTRA) == job.base.extras.get(LABEL_EXTRA)
 
@@ -196,7 +196,6 @@ def test_a_batch_labels_only_what_has_no_label(fresh, batch: dict[str, Any]) -> 
 def test_failures_of_a_batch_have_the_index_of_the_input(fresh, batch: dict[str, Any]) -> None:
     frames = aluminium(2)
     tungsten = Atoms("W2", [[0, 0, 0], [0, 0, 2.5]])  # EMT has no parameters of it
-    run(frames[:1], batch=batch)
     outputs, node = run([frames[0], tungsten, frames[1]], batch=batch)
     assert node.is_finished_ok, node.exit_message
     assert [item["index"] for item in outputs["report"]["failed"]] == [1]
@@ -210,7 +209,8 @@ def test_failures_of_a_batch_have_the_index_of_the_input(fresh, batch: dict[str,
 
 def test_a_batch_that_cannot_run_says_so_and_keeps_old_labels(fresh, batch: dict[str, Any]) -> None:
     frames = aluminium(2)
-    run(frames[:1], batch=batch)
+    _, forced = run(frames[:1], {"reuse": False}, batch=batch)
+    assert len(computed(forced, "LabelCalculation")) == 1
     batch["metadata"] = {**batch["metadata"], "options": {"prepend_text": "export PATH=/nonexistent"}}
     outputs, node = run(frames, batch=batch)
     assert node.exit_status == 462

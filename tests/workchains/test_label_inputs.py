@@ -21,6 +21,7 @@ from aiida_mlip.schema.labelling import LabelSettings
 from aiida_mlip.workchains.label import LabelWorkChain
 from aiida_mlip.workchains.label_inputs import default_window, pw_inputs
 from aiida_mlip.workchains.label_lookup import find_pw
+from aiida_mlip.workchains.label_sources import cores_of
 
 
 @pytest.fixture
@@ -186,3 +187,16 @@ def test_plain_values_become_the_namespace_of_pw(pw: ModuleType, localhost: orm.
 
 def test_a_thousand_addresses_are_looked_up_in_few_queries(aiida_profile) -> None:
     assert find_pw([f"address {index}" for index in range(1100)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("resources", "cores"),
+    [
+        ({"num_machines": 2, "num_mpiprocs_per_machine": 4}, 8),
+        ({"num_machines": 2, "num_mpiprocs_per_machine": 4, "num_cores_per_mpiproc": 3}, 24),
+        ({"num_machines": 1, "tot_num_mpiprocs": 6}, 6),
+        ({}, 1),
+    ],
+)
+def test_cores_of_a_job(resources: dict[str, int], cores: int) -> None:
+    assert cores_of(resources) == cores

@@ -76,8 +76,13 @@ def pw_runs(
     :param given: the first so many are not the isolated atoms of the settings.
     :param kpoints: one mesh for all, or the distance [1/Å] and whether numbers are made even.
     :param valences: element -> valence electrons of its pseudopotential.
+    :raises ValueError: where a cell is none.
     """
     for index, frame in enumerate(frames):
+        if np.linalg.matrix_rank(frame.cell.array[frame.pbc]) < frame.pbc.sum():
+            raise ValueError(
+                f"configuration {index}: its periodic cell vectors are not independent; correct the cell or `pbc`"
+            )
         atoms = boxed(frame, settings.vacuum)
         name, own = f"parameters_{len(atoms)}", {key: dict(values) for key, values in parameters.items()}
         stress = bool(frame.pbc.all())

@@ -95,9 +95,12 @@ class LabelWorkChain(WindowedWorkChain):
         """Return whether a potential makes the labels."""
         return "batch" in self.inputs
 
-    def find_labels(self) -> None:
+    def find_labels(self) -> Any:
         """Look up what the database has, and queue the others; of those that are alike only the first."""
-        addresses = [planned.address for planned in self._plan]
+        try:
+            addresses = [planned.address for planned in self._plan]
+        except ValueError as error:
+            return self.exit_codes.ERROR_PREPARATION_FAILED.format(message=str(error))
         found = self._look_up(addresses) if self._settings.reuse else {}
         self.ctx.asked = len(addresses)
         self.ctx.reused = [index for index, address in enumerate(addresses) if address in found]
@@ -108,6 +111,7 @@ class LabelWorkChain(WindowedWorkChain):
             f"{len(unique) - len(self.ctx.queue)} labels are in the database, {len(self.ctx.queue)} to make"
         )
         self._tell()
+        return None
 
     def run_batch(self) -> Any:
         """Label what has no label in one job."""
