@@ -13,17 +13,21 @@ from aiida_mlip import __version__
 from aiida_mlip.cli._neighbour import conflict
 
 
+NOT_COMMANDS = ("session",)
+"""Public modules of this package that scripts use, and that hold no command."""
+
+
 class LazyGroup(click.Group):
-    """A group with one subcommand for each public module of this package.
+    """A group with one subcommand for each public module of this package but those of :data:`NOT_COMMANDS`.
 
     Module ``cli/<name>.py`` holds the click command ``<name>``. The modules import AiiDA and torch inside their
     functions only, so that listing the commands stays fast.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (the signature is click's)
-        """Return the names of the modules beside this one that do not start with an underscore."""
-        found = pkgutil.iter_modules([str(Path(__file__).parent)])
-        return sorted(module.name for module in found if not module.name.startswith("_"))
+        """Return the names of the modules beside this one that hold a command; those of others begin with _."""
+        found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+        return sorted(name for name in found if not name.startswith("_") and name not in NOT_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command and return the command; None where there is no such module."""
