@@ -36,7 +36,8 @@ def training(**changes: Any) -> orm.Dict:
     return orm.Dict({"strategy": {"kind": "scratch"}, "learning_rate": 0.01, "max_epochs": 1, **changes})
 
 
-UNCERTAINTY = {"median_max_forces_sigma": 0.2}
+FORCES_CALIBRATION = {"scale": 2.0, "coverage_before": 0.4, "coverage_after": 0.6, "expected_coverage": 0.6, "count": 9}
+UNCERTAINTY = {"kind": "deep", "members": 2, "forces": FORCES_CALIBRATION, "median_max_forces_sigma": 0.2}
 
 
 @pytest.fixture

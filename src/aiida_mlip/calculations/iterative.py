@@ -16,12 +16,12 @@ from aiida_mlip.schema.iterative import History, IterativeSettings
 from aiida_mlip.schema.labelling import LabelSettings
 from aiida_mlip.schema.selection import AbsoluteLevels, SelectionSettings
 from aiida_mlip.schema.training import TrainSettings
+from aiida_mlip.schema.uncertainty import UncertaintyResult, trust_levels
 from aiida_mlip.science.augmentation import augment
 from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.isolated_atoms import is_isolated
 from aiida_mlip.science.iterative.ladder import walker_name, walker_seed
 from aiida_mlip.science.iterative.sets import apart_from, hold_out, validation_indices
-from aiida_mlip.science.iterative.trust import levels_from_median
 
 
 def _settings(node: orm.Dict) -> IterativeSettings:
@@ -174,17 +174,10 @@ def batch_limit(training: DatasetData) -> int:
     return max(sum(not is_isolated(atoms) for atoms in training.frames()), 1)
 
 
-def trust_levels(settings: IterativeSettings, uncertainty: dict[str, Any]) -> AbsoluteLevels:
-    """Return the trust levels [eV/Å] of a generation.
-
-    :param uncertainty: results of ``mlip.uncertainty``.
-    """
-    levels = settings.levels
-    if isinstance(levels, AbsoluteLevels):
-        return levels
-    median = float(uncertainty["median_max_forces_sigma"])
-    lower, upper = levels_from_median(levels.lower, levels.upper, levels.floor, median)
-    return AbsoluteLevels(lower=lower, upper=upper)
+def _levels(settings: IterativeSettings, uncertainty: orm.Dict) -> AbsoluteLevels:
+    """Return the trust levels [eV/Å] of a generation from the results of ``mlip.uncertainty``."""
+    known = {name: value for name, value in uncertainty.get_dict().items() if name in UncertaintyResult.model_fields}
+    return trust_levels(settings.levels, UncertaintyResult(**known))
 
 
 def walkers(settings: IterativeSettings, structures: int, generation: int, rungs: int) -> dict[str, Walker]:
@@ -214,9 +207,7 @@ def md_settings(
     made = walkers(options, len(structures), len(past.generations) + 1, rungs_of(options, past))
     full = MDSettings(**{**dynamics.get_dict(), "walkers": made})
     if full.stop.uncertainty is None:
-        stop = StopRules(
-            **{**full.stop.model_dump(), "uncertainty": trust_levels(options, uncertainty.get_dict()).upper}
-        )
+        stop = StopRules(**{**full.stop.model_dump(), "uncertainty": _levels(options, uncertainty).upper})
         full = full.model_copy(update={"stop": stop})
     return orm.Dict(full.model_dump(mode="json"))
 
@@ -225,7 +216,7 @@ def md_settings(
 def selection_settings(choice: orm.Dict, settings: orm.Dict, uncertainty: orm.Dict, history: orm.Dict) -> orm.Dict:
     """Return the settings of the selection of the next generation: levels, budget and seed of its own."""
     options, past = _settings(settings), _history(history)
-    levels = trust_levels(options, uncertainty.get_dict())
+    levels = _levels(options, uncertainty)
     full = SelectionSettings(**{**choice.get_dict(), "levels": levels.model_dump()})
     generation = len(past.generations) + 1
     left = labels_left(options, past.labels_used)

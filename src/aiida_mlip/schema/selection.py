@@ -31,11 +31,15 @@ class CalibratedLevels(StrictModel):
     lower: float = Field(default=2.0, gt=0)
     upper: float = Field(default=10.0, gt=0)
     floor: float = Field(default=0.05, ge=0, description="the lower level is never below this [eV/Å]")
+    ceiling: float = Field(
+        default=0.5, gt=0, description="the lower level is never above this [eV/Å]: a poor model is sure of nothing"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> CalibratedLevels:
-        if self.lower >= self.upper:
-            raise ValueError(f"lower = {self.lower} must be less than upper = {self.upper}")
+        for lower, upper in (("lower", "upper"), ("floor", "ceiling")):
+            if getattr(self, lower) >= getattr(self, upper):
+                raise ValueError(f"{lower} = {getattr(self, lower)} must be less than {upper} = {getattr(self, upper)}")
         return self
 
 

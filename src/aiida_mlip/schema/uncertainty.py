@@ -98,5 +98,6 @@ def trust_levels(levels: AbsoluteLevels | CalibratedLevels, result: UncertaintyR
     """
     if isinstance(levels, AbsoluteLevels):
         return levels
-    lower, upper = absolute_levels(result.median_max_forces_sigma, levels.lower, levels.upper, levels.floor)
+    bounds = {"floor": levels.floor, "ceiling": levels.ceiling}
+    lower, upper = absolute_levels(result.median_max_forces_sigma, levels.lower, levels.upper, **bounds)
     return AbsoluteLevels(lower=lower, upper=upper)

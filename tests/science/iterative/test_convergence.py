@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from aiida_mlip.science.iterative.convergence import Limits, Observation, condition_converged, missing
-from aiida_mlip.science.iterative.trust import levels_from_median
 
 
 def seen(fraction: float | None = 0.01, forces: float | None = 0.1, **changes) -> Observation:
@@ -59,10 +58,3 @@ def test_stability_is_asked_for_only_where_it_is_wanted() -> None:
     assert not condition_converged(0.0, ["a"], LIMITS)
     assert condition_converged(0.0, [], LIMITS)
     assert not condition_converged(None, [], LIMITS)
-
-
-def test_levels_follow_the_model_and_never_fall_below_the_floor() -> None:
-    assert levels_from_median(2.0, 10.0, 0.05, 0.1) == pytest.approx((0.2, 1.0))
-    assert levels_from_median(2.0, 10.0, 0.05, 0.001) == pytest.approx((0.05, 0.25))
-    with pytest.raises(ValueError, match="positive floor"):
-        levels_from_median(2.0, 10.0, 0.0, 0.0)

@@ -167,6 +167,10 @@ class TestTrustLevels:
         levels = trust_levels(CalibratedLevels(lower=2, upper=8, floor=0.05), result(0.01))
         assert (levels.lower, levels.upper) == pytest.approx((0.05, 0.2))
 
+    def test_a_poor_model_is_sure_of_nothing(self):
+        levels = trust_levels(CalibratedLevels(lower=2, upper=8, ceiling=0.5), result(1.7))
+        assert (levels.lower, levels.upper) == pytest.approx((0.5, 2.0))
+
     def test_absolute_levels_stay(self):
         levels = AbsoluteLevels(lower=0.1, upper=0.3)
         assert trust_levels(levels, result(7.0)) is levels
