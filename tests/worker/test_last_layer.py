@@ -215,9 +215,7 @@ class TestEstimator:
         before = potential.evaluate([atoms]).forces[0]
         squares = 0.0
         for direction in model.arrays["directions"]:
-            squares += ((with_weights(tiny_mace[0], direction).evaluate([atoms]).forces[0] - before) ** 2).sum(
-                axis=1
-            )
+            squares += ((with_weights(tiny_mace[0], direction).evaluate([atoms]).forces[0] - before) ** 2).sum(axis=1)
         assert found.forces_sigma == pytest.approx(0.6 * np.sqrt(squares), rel=1e-8)
 
     @pytest.mark.parametrize("kind", ["shallow", "last_layer_bayes"])
