@@ -139,6 +139,17 @@ def test_hyperactive_learning_goes_on_with_its_averages(tmp_path: Path) -> None:
     assert tau[-1] > 0.0
 
 
+def test_a_mace_potential_in_single_precision_goes_on_bit_for_bit(tiny_mace: tuple[Path, Any], tmp_path: Path) -> None:
+    """Its stress is of single precision, the checkpoint of double: the dynamics is in double precision throughout."""
+    potential = load_potential(*tiny_mace, dtype="float32")
+    start = bulk("Cu", cubic=True)
+    start.rattle(0.05, seed=2)
+    chosen = settings("npt", steps=12)
+    run(tmp_path / "whole", chosen, start, lambda: estimator_of([potential]))
+    run(tmp_path / "parts", chosen, start, lambda: estimator_of([potential]), 3, 4)
+    assert same_files(tmp_path / "whole", tmp_path / "parts")
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_bias_comes_to_the_limit_in_fewer_steps(seed: int, tmp_path: Path) -> None:
     """The same walker at the same temperature: the bias sets in after its window of 20 steps."""

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from aiida_mlip.schema.potential import PotentialInfo
+from aiida_mlip.worker.dynamics.checkpoint import arrays_of, estimate_of
 from aiida_mlip.worker.uncertainty import Estimate, Estimator
 
 
@@ -41,14 +42,17 @@ class CountedEstimator:
     def estimate(
         self, atoms: Atoms, *, stress: bool = False, forces_sigma: bool = False, bias: bool = False
     ) -> Estimate:
-        """See :class:`aiida_mlip.worker.uncertainty.Estimator`.
+        """See :class:`aiida_mlip.worker.uncertainty.Estimator`; all numbers are in double precision.
+
+        A potential in single precision may return a stress of that type, to which the integrator would add in place.
 
         :raises NotFiniteError: where a position or the cell is NaN or infinite.
         """
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
             raise NotFiniteError
         self.calls += 1
-        return self._estimator.estimate(atoms, stress=stress, forces_sigma=forces_sigma, bias=bias)
+        found = self._estimator.estimate(atoms, stress=stress, forces_sigma=forces_sigma, bias=bias)
+        return estimate_of(arrays_of(found))
 
     def forget(self) -> None:
         """See :class:`aiida_mlip.worker.uncertainty.Estimator`."""
