@@ -12,7 +12,6 @@ import click
 from aiida_mlip import __version__
 from aiida_mlip.cli._neighbour import conflict
 
-
 NOT_COMMANDS = ("session",)
 """Public modules of this package that scripts use, and that hold no command."""
 
