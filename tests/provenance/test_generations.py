@@ -8,6 +8,7 @@ from rich.console import Console
 from aiida_mlip.provenance.generations import labels_text, loop_text
 from aiida_mlip.provenance.show import table
 from aiida_mlip.provenance.status import state_of
+from aiida_mlip.provenance.watch import Changes
 from aiida_mlip.schema.iterative import GenerationRecord, History
 from aiida_mlip.schema.labelling import PROGRESS_EXTRA
 
@@ -46,6 +47,15 @@ def test_what_a_step_does_is_said_in_words(clean_profile, graphs) -> None:
     graphs.start(orm.WorkChainNode, "MDBaseWorkChain", caller=chain, step="g03_md")
     assert loop_text(state_of(chain)) == "generation 3: exploring"
     assert loop_text(state_of(graphs.start(orm.WorkChainNode, "FinetuneWorkChain"))) == ""
+
+
+def test_a_log_says_what_is_new_of_the_generations_once(clean_profile, graphs) -> None:
+    chain = graphs.start(orm.WorkChainNode, "IterativeTrainingWorkChain", kind=KIND)
+    record = graphs.start(orm.CalcFunctionNode, "add_generation", caller=chain, step="g01_record")
+    graphs.end(record, {"result": history(labelled=False)})
+    changes = Changes()
+    assert any(line.startswith("generation 1: 48 accurate") for line in changes.lines(state_of(chain)))
+    assert changes.lines(state_of(chain)) == []
 
 
 def test_labels_are_counted_while_they_are_made(clean_profile, graphs) -> None:

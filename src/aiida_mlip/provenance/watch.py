@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from aiida_mlip.provenance.estimate import time_left
+from aiida_mlip.provenance.generations import loop_text
 from aiida_mlip.provenance.show import duration, outcome, progress_text, table
 from aiida_mlip.provenance.status import State, state_of
 
@@ -72,9 +73,13 @@ class Changes:
         self._every = every
         self._seen: dict[int, tuple[str, str]] = {}
         self._told: dict[int, float] = {}
+        self._generations: set[str] = set()
 
     def lines(self, state: State) -> list[str]:
-        """Return one line for each process that began, ended or changed its stage, and now and then its progress."""
+        """Return one line for each process that began, ended or changed its stage, and now and then its progress.
+
+        Those of an iterative training are followed by what is new of its generations.
+        """
         found = []
         for part in state.walk():
             stage = part.progress.stage if part.progress else ""
@@ -86,7 +91,9 @@ class Changes:
                 found.append(_line(part))
                 self._told[part.pk] = time.monotonic()
             self._seen[part.pk] = now
-        return found
+        new = [line for line in loop_text(state).splitlines() if line not in self._generations]
+        self._generations |= set(new)
+        return found + new
 
 
 ACTIVE_WORDS = ("created", "running", "waiting")
