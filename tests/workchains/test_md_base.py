@@ -101,7 +101,13 @@ def test_what_the_worker_refuses_is_not_tried_again(run: Run) -> None:
     assert node.exit_status == 450
 
 
-def test_out_of_memory_stops_the_chain(run: Run) -> None:
-    _, node = run(options={"prepend_text": "bash -c 'kill -9 $$'; echo Killed; exit 137"})
-    assert [job.exit_status for job in jobs(node)] == [340]
+@pytest.mark.parametrize(
+    ("words", "statuses"),
+    [("slurmstepd: error: Detected 1 oom_kill event", [340]), ("Killed", [340, 340])],
+    ids=["memory", "signal 9"],
+)
+def test_out_of_memory_stops_the_chain(run: Run, words: str, statuses: list[int]) -> None:
+    """Where only signal 9 is known, which anybody may have sent, it is tried once more."""
+    _, node = run(options={"prepend_text": f"bash -c 'kill -9 $$'; echo '{words}'; exit 137"})
+    assert [job.exit_status for job in jobs(node)] == statuses
     assert node.exit_status == 453

@@ -22,6 +22,9 @@ class _Sign(NamedTuple):
     meaning: str
 
 
+SIGNAL_9 = "Signal 9 is how an operating system ends what needs too much memory."
+"""Said where nothing but the signal is known: a person, or the end of a session, may have sent it as well."""
+
 _MEMORY = "Use a smaller batch_size, dtype = 'float32', or ask for more memory."
 _ENVIRONMENT = "Check prepend_text of the code: it has to activate an environment with Python >= 3.11 and mace-torch."
 
@@ -44,7 +47,7 @@ _SIGNS = (
     _Sign(r"(Segmentation fault|Bus error|Illegal instruction|Aborted)", "ERROR_WORKER_EXCEPTION",
           "{}. A library crashed: check that torch was built for this processor and driver."),
     _Sign(r"\bKilled\b", "ERROR_OUT_OF_MEMORY",
-          f"{{}}. Signal 9 is how an operating system ends what needs too much memory. {_MEMORY}"),
+          f"{{}}. {SIGNAL_9} {_MEMORY}"),
 )  # fmt: skip
 """In order of priority: the first that is found anywhere decides."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.common.exceptions import NotExistent
-from aiida.engine import ExitCode, Process, WorkChain
+from aiida.engine import ExitCode, Process
 
 from aiida_mlip.calculations import iterative as functions
 from aiida_mlip.calculations import iterative_records as records
@@ -16,6 +16,7 @@ from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.iterative import IterativeSettings
 from aiida_mlip.science.comparison import best_member
 from aiida_mlip.workchains.label import LabelWorkChain
+from aiida_mlip.workchains.once import SubmitsOnce
 
 
 def output_of(job: orm.ProcessNode | None, name: str) -> Any:
@@ -36,7 +37,7 @@ def generation_step(generation: int) -> str:
     return f"g{generation:02d}"
 
 
-class LoopWorkChain(WorkChain):
+class LoopWorkChain(SubmitsOnce):
     """Base of the loop: it has no outline of its own."""
 
     @property

@@ -8,6 +8,7 @@ from aiida.engine.processes.exit_code import ExitCode
 from aiida.orm import CalcJobNode, Int
 
 from aiida_mlip.calculations.label import LabelCalculation
+from aiida_mlip.workchains.once import SubmitsOnce
 
 _CODES = LabelCalculation.exit_codes
 _OUT_OF_TIME = [
@@ -27,7 +28,7 @@ _LOST = [
 ]
 
 
-class LabelBaseWorkChain(BaseRestartWorkChain):
+class LabelBaseWorkChain(SubmitsOnce, BaseRestartWorkChain):
     """Run ``mlip.label`` until every configuration has a label or a reason why it has none.
 
     A job that ran out of time or was lost is continued from the labels that it wrote. What is labelled is returned

@@ -11,6 +11,7 @@ from aiida_quantumespresso.common.types import RestartType
 from aiida_quantumespresso.workflows.pw.base import PwBaseWorkChain
 
 from aiida_mlip.schema.labelling import LABEL_EXTRA
+from aiida_mlip.workchains.once import SubmitsOnce
 
 _CODES = PwCalculation.exit_codes
 _LOST = [
@@ -35,7 +36,7 @@ _SILENT = {
 """Outputs that aiida-quantumespresso leaves without a word."""
 
 
-class PwLabelWorkChain(PwBaseWorkChain):
+class PwLabelWorkChain(SubmitsOnce, PwBaseWorkChain):
     """Run pw.x until a label is there, or it is clear that there will be none.
 
     The handlers of ``PwBaseWorkChain`` deal with what pw.x itself reports. Those below deal with what happens to a job:

@@ -10,7 +10,7 @@ from aiida.orm import CalcJobNode, Int
 
 from aiida_mlip.calculations.md import MDCalculation
 from aiida_mlip.schema.dynamics import WALKERS_FILE
-from aiida_mlip.workchains.restart_families import RestartChain, families_of
+from aiida_mlip.workchains.restart_families import RestartChain, families_of, was_killed
 
 _FAMILIES = families_of(MDCalculation)
 
@@ -77,18 +77,20 @@ class MDBaseWorkChain(RestartChain):
 
     @process_handler(priority=580, exit_codes=_FAMILIES.out_of_memory)
     def handle_out_of_memory(self, node: CalcJobNode) -> ProcessHandlerReport:
-        """Stop: the same cells need the same memory. Remedy: more memory, ``float32``, or smaller cells."""
+        """Stop: the same cells need the same memory. Remedy: more memory, ``float32``, or smaller cells.
+
+        Where the job was killed, and nothing speaks of memory, it is submitted again once.
+        """
+        if was_killed(node) and self._may_resubmit():
+            return self._go_on_after(node, "the job was killed")
         return self._stop("ERROR_MEMORY_TOO_SMALL", node)
 
     @process_handler(priority=560, exit_codes=_FAMILIES.lost)
     def handle_lost_job(self, node: CalcJobNode) -> ProcessHandlerReport:
         """Submit again, once, from the last checkpoints if there are any: a node failed, or the job was killed."""
-        self.ctx.resubmissions += 1
-        if self.ctx.resubmissions > self.defaults.max_resubmissions:
+        if not self._may_resubmit():
             return self._stop("ERROR_JOB_LOST_AGAIN", node)
-        if _steps(node) and "remote_folder" in node.outputs:
-            self.ctx.inputs.restart_folder = node.outputs.remote_folder
-        return self._repaired(node, "the job was lost; submitting it again")
+        return self._go_on_after(node, "the job was lost")
 
     @process_handler(priority=550, exit_codes=MDCalculation.exit_codes.ERROR_NO_STABLE_STEP)
     def handle_no_stable_step(self, node: CalcJobNode) -> ProcessHandlerReport:
@@ -104,6 +106,16 @@ class MDBaseWorkChain(RestartChain):
         if node.is_finished_ok or "on_unhandled_failure" in self.inputs:
             return None
         return self._stop("ERROR_DYNAMICS_FAILED", node)
+
+    def _may_resubmit(self) -> bool:
+        self.ctx.resubmissions += 1
+        return bool(self.ctx.resubmissions <= self.defaults.max_resubmissions)
+
+    def _go_on_after(self, node: CalcJobNode, what: str) -> ProcessHandlerReport:
+        """Submit again, from the last checkpoints if there are any."""
+        if _steps(node) and "remote_folder" in node.outputs:
+            self.ctx.inputs.restart_folder = node.outputs.remote_folder
+        return self._repaired(node, f"{what}; submitting it again")
 
 
 def _steps(node: CalcJobNode) -> int:

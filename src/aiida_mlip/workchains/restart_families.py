@@ -9,6 +9,8 @@ from aiida.engine.processes.exit_code import ExitCode
 from aiida.orm import CalcJobNode
 
 from aiida_mlip.calculations.base import MlipCalculation
+from aiida_mlip.parsers.diagnosis import SIGNAL_9
+from aiida_mlip.workchains.once import SubmitsOnce
 
 
 class Families(NamedTuple):
@@ -39,7 +41,12 @@ def families_of(calculation: type[MlipCalculation]) -> Families:
     )
 
 
-class RestartChain(BaseRestartWorkChain):
+def was_killed(node: CalcJobNode) -> bool:
+    """Return whether nothing but signal 9 is known of the end of a job: memory, or somebody killed it."""
+    return node.exit_message is not None and SIGNAL_9 in node.exit_message
+
+
+class RestartChain(SubmitsOnce, BaseRestartWorkChain):
     """A restart chain whose handlers either repair, and say what, or stop with what the job has finished."""
 
     def _repaired(self, node: CalcJobNode, what: str) -> ProcessHandlerReport:

@@ -8,7 +8,6 @@ from typing import Any
 
 from aiida.common import AttributeDict
 from aiida.engine import (
-    BaseRestartWorkChain,
     ProcessHandlerReport,
     ProcessSpec,
     ToContext,
@@ -24,20 +23,14 @@ from aiida_mlip.calculations.train import TrainCalculation
 from aiida_mlip.schema.job import PROGRESS_FILE
 from aiida_mlip.schema.training import EarlyStopping
 from aiida_mlip.workchains.early_stopping import should_stop
+from aiida_mlip.workchains.restart_families import RestartChain, families_of, was_killed
 
 _CODES = TrainCalculation.exit_codes
 _OUT_OF_TIME = [_CODES.ERROR_WALLTIME_WITH_CHECKPOINT, _CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME]
-_OUT_OF_MEMORY = [_CODES.ERROR_OUT_OF_MEMORY, _CODES.ERROR_SCHEDULER_OUT_OF_MEMORY]
-_LOST = [
-    _CODES.ERROR_NO_RETRIEVED_FOLDER,
-    _CODES.ERROR_SCHEDULER_NODE_FAILURE,
-    _CODES.ERROR_NO_RESULT,
-    _CODES.ERROR_UNREADABLE_RESULT,
-    _CODES.ERROR_MISSING_FILE,
-]
+_FAMILIES = families_of(TrainCalculation)
 
 
-class TrainBaseWorkChain(BaseRestartWorkChain):
+class TrainBaseWorkChain(RestartChain):
     """Run ``mlip.train`` until it is done.
 
     Each family of failures has one handler below. With ``settings.early_stopping`` the epochs are trained in slices,
@@ -189,9 +182,15 @@ class TrainBaseWorkChain(BaseRestartWorkChain):
         """Stop: the next job would not get further. Remedy: more time, or smaller sets."""
         return self._stop("ERROR_WALLTIME_TOO_SHORT", node)
 
-    @process_handler(priority=580, exit_codes=_OUT_OF_MEMORY)
+    @process_handler(priority=580, exit_codes=_FAMILIES.out_of_memory)
     def handle_out_of_memory(self, node: CalcJobNode) -> ProcessHandlerReport:
-        """Divide the batch size; mace 0.3.16 cannot accumulate gradients, so the effective batch shrinks too."""
+        """Divide the batch size; mace 0.3.16 cannot accumulate gradients, so the effective batch shrinks too.
+
+        Where the job was killed, and nothing speaks of memory, it is submitted again once as it was.
+        """
+        if was_killed(node) and self._may_resubmit():
+            self._continue_from(node)
+            return self._repaired(node, "the job was killed; submitting it again")
         settings = self.ctx.inputs.settings
         if settings["batch_size"] == 1 and settings["valid_batch_size"] == 1:
             return self._stop("ERROR_MEMORY_TOO_SMALL", node)
@@ -222,7 +221,7 @@ class TrainBaseWorkChain(BaseRestartWorkChain):
             node, f"diverged with learning_rate = {before:g}; starting from the beginning with {after:g}"
         )
 
-    @process_handler(priority=560, exit_codes=_LOST)
+    @process_handler(priority=560, exit_codes=_FAMILIES.lost)
     def handle_lost_job(self, node: CalcJobNode) -> ProcessHandlerReport:
         """Submit again, once, from the checkpoints if there are any: a node failed, or a disk was full."""
         if not self._may_resubmit():
@@ -261,11 +260,8 @@ class TrainBaseWorkChain(BaseRestartWorkChain):
         if "restart_folder" in self.inputs.train:
             self.ctx.inputs.restart_folder = self.inputs.train.restart_folder
 
-    def _repaired(self, node: CalcJobNode, what: str) -> ProcessHandlerReport:
-        self.report(f"TrainCalculation<{node.pk}>: {what}")
-        return ProcessHandlerReport(do_break=True)
-
     def _stop(self, label: str, node: CalcJobNode) -> ProcessHandlerReport:
+        """End with an exit code and without outputs: a training that failed has no potential to return."""
         message = f"TrainCalculation<{node.pk}> [{node.exit_status}] {node.exit_message}"
         code: ExitCode = self.exit_codes[label].format(message=message)
         self.report(code.message)

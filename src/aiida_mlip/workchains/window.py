@@ -15,20 +15,24 @@ import functools
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ToContext, WorkChain
+from aiida.engine import ToContext
 from plumpy import ProcessState
+
+from aiida_mlip.workchains.once import SubmitsOnce
 
 WINDOW = "window"
 """Entry of the context that holds the processes of the window while they run."""
 
 
-class WindowedWorkChain(WorkChain):
+class WindowedWorkChain(SubmitsOnce):
     """A work chain that can wait for the first of several processes.
 
     It overrides how AiiDA acts on the end of a process that is waited for, and nothing else: what is waited for is
     stored in the checkpoint as in any work chain, so that it goes on after a stop of the daemon. Steps that return
     another ``ToContext`` wait for all, as usual.
     """
+
+    _awaitables: list[Any]
 
     def setup_window(self) -> None:
         """Begin with an empty window; call it in the first step of the outline."""
