@@ -96,10 +96,10 @@ def potential(name: str) -> PotentialData:
     return PotentialData(io.BytesIO(b"PK\x03\x04" + name.encode()), {**info, "name": name})
 
 
-def history(generations: int, labelled: int = 0) -> orm.Dict:
+def history(generations: int, labelled: int = 0, made: int = 3) -> orm.Dict:
     records = tuple(
         GenerationRecord(generation=number, potentials={}, training_set="", frames={}, errors={},
-                         labels={"asked": 3, "labelled": 3} if number <= labelled else {})
+                         labels={"asked": 3, "labelled": made} if number <= labelled else {})
         for number in range(1, generations + 1)
     )  # fmt: skip
     return orm.Dict(History(generations=records, labels_used=6 + 3 * labelled).model_dump(mode="json"))
@@ -155,6 +155,14 @@ def test_a_set_that_was_extended_but_not_recorded_is_not_extended_twice(run) -> 
     found = previous_run(run.kill())
     assert found["training_set"].uuid == run.uuid("start_sets.training_set")
     assert found["selected"].uuid == run.uuid("g01_select.selected")
+
+
+def test_frames_of_which_none_could_be_labelled_are_tried_again(run) -> None:
+    run.generation(1, labelled=False)
+    run.step("g01_label_record", result=history(1, labelled=1, made=0))
+    found = previous_run(run.kill())
+    assert found["selected"].uuid == run.uuid("g01_select.selected")
+    assert found["history"]["labels_used"] == 9
 
 
 def test_other_settings_of_the_training_train_again(run) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from aiida import orm
 from aiida.common.links import LinkType
 
-from aiida_mlip.schema.iterative import History
+from aiida_mlip.schema.iterative import GenerationRecord, History
 from aiida_mlip.workchains.iterative_steps import generation_step
 
 _HISTORY = re.compile(r"start_history|continue_history|g\d+_(label_)?record")
@@ -79,7 +79,7 @@ def _inputs_of(node: orm.ProcessNode, namespace: str) -> Mapping[str, Any]:
 
 def _training_set(steps: Mapping[str, orm.ProcessNode], earlier: Mapping[str, Any], history: History) -> Any:
     """Return the set with all labels that the history knows of; a later one would be extended a second time."""
-    labelled = [record.generation for record in history.generations if record.labels]
+    labelled = [record.generation for record in history.generations if _has_labels(record)]
     for generation in reversed(labelled):
         step = steps.get(f"{generation_step(generation)}_extend_set")
         if step is not None:
@@ -96,11 +96,15 @@ def _holdout(node: orm.ProcessNode, steps: Mapping[str, orm.ProcessNode], earlie
 
 
 def _selected(steps: Mapping[str, orm.ProcessNode], earlier: Mapping[str, Any], history: History) -> Any:
-    """Return the frames that the last generation asked for and that were not labelled."""
-    if not history.generations or history.generations[-1].labels:
+    """Return the frames that the last generation asked for and of which none was labelled."""
+    if not history.generations or _has_labels(history.generations[-1]):
         return None
     step = steps.get(f"{generation_step(len(history.generations))}_select")
     return earlier.get("selected") if step is None else _made(step).get("selected")
+
+
+def _has_labels(record: GenerationRecord) -> bool:
+    return bool(record.labels.get("labelled"))
 
 
 def _members(steps: Mapping[str, orm.ProcessNode], generation: int) -> dict[str, Any]:
