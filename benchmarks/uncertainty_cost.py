@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -295,6 +296,7 @@ def table(title: str, rows: dict[str, dict[str, Any]]) -> Table:
 @click.option("--out", type=click.Path(path_type=Path), help="Write all numbers here, as JSON.")
 def main(folder: Path, epochs: int, repeats: int, hal_steps: int, foundation: Path | None, out: Path | None) -> None:  # noqa: PLR0917
     """Measure costs, rank correlations and steps to the limit, and print them as tables."""
+    torch.set_num_threads(1)
     console = Console(width=160)
     rng = np.random.default_rng(7)
     sets = {
