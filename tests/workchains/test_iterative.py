@@ -148,12 +148,14 @@ def test_every_frame_is_traced_to_its_label_and_to_the_dynamics_that_asked_for_i
 def test_every_data_node_behind_the_potential_has_a_creator_or_was_given(build) -> None:
     node = run(build())
     given = {value.uuid for value in node.base.links.get_incoming().all_nodes()}
-    query = orm.QueryBuilder()
+    query = orm.QueryBuilder().distinct()
     query.append(orm.Data, filters={"uuid": node.outputs.potential.uuid}, tag="potential")
     query.append(orm.Data, with_descendants="potential", project="*")
     orphans = [data for data in query.all(flat=True) if data.creator is None and not isinstance(data, orm.Code)]
-    labels = "indices of what is to be labelled, which the database decides"
-    assert {data.uuid for data in orphans if not isinstance(data, orm.List)} <= given, labels
+    # What the database has already, and how long labelling took, are facts that no calculation made.
+    facts = {link.node.uuid for job in orm.QueryBuilder().append(orm.CalcFunctionNode).all(flat=True)
+             for link in job.base.links.get_incoming().all() if link.link_label in ("outcome", "indices")}  # fmt: skip
+    assert {data.uuid for data in orphans} - facts <= given
 
 
 @pytest.mark.slow

@@ -164,6 +164,12 @@ def generation_sets(training_set: DatasetData, settings: orm.Dict) -> dict[str, 
 
 
 @calcfunction
+def committee_of(settings: orm.Dict) -> orm.Dict:
+    """Return how the members of a committee differ, from the settings of the loop."""
+    return orm.Dict(settings["committee"])
+
+
+@calcfunction
 def fitting_batch(settings: orm.Dict, training: DatasetData) -> orm.Dict:
     """Return training settings whose batches are not larger than the training set, which mace refuses."""
     return orm.Dict({**settings.get_dict(), "batch_size": min(int(settings["batch_size"]), batch_limit(training))})

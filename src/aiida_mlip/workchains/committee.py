@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
@@ -20,7 +21,7 @@ NOT_EXPOSED = tuple(
 """Inputs of ``mlip.train.base`` that a workflow fills in itself."""
 
 
-def member_names(committee: orm.Dict) -> list[str]:
+def member_names(committee: Mapping[str, Any] | orm.Dict) -> list[str]:
     """Return the names of all members."""
     return [member_name(index) for index in range(int(committee["size"]))]
 

@@ -211,7 +211,9 @@ class IterativeTrainingWorkChain(LoopWorkChain):
         if int(train.settings["batch_size"]) > functions.batch_limit(train.training_set):
             link = {"call_link_label": f"{self._now}_fitting_batch"}
             train.settings = functions.fitting_batch(train.settings, train.training_set, metadata=link)
-        for name, varied in member_inputs(train, self._committee, f"{self._now}_").items():
+        link = {"call_link_label": f"{self._now}_committee"}
+        committee = functions.committee_of(self.inputs.settings, metadata=link)
+        for name, varied in member_inputs(train, committee, f"{self._now}_").items():
             if name in done:
                 continue
             if (start := self._start_of(name)) is not None:
@@ -351,8 +353,7 @@ class IterativeTrainingWorkChain(LoopWorkChain):
         self._attach()
         history = History(**self.ctx.history.get_dict())
         reasons = "; ".join(history.generations[-1].reasons)
-        counts = history.generations[-1].selection
-        if history.ended == "no_candidates" and counts is not None and counts.candidate + counts.failed > 0:
+        if history.ended == "no_candidates" and records.left_open(self._settings, history.generations[-1]):
             return self.exit_codes.WARNING_NOTHING_TO_LABEL.format(reasons=reasons)
         if history.ended in _ENDS:
             code = self.exit_codes[_ENDS[history.ended]]
