@@ -260,6 +260,30 @@ def test_what_ends_the_loop(changes: dict[str, int], quiet: bool, asked: bool, e
     assert records.why_ended(typed, history, asked=asked) == ended
 
 
+@pytest.mark.parametrize(
+    ("changed", "stopped", "stable", "left"),
+    [
+        ({}, None, True, False),
+        ({"candidate": 2}, None, True, True),
+        ({"filtered": 4}, None, True, True),
+        ({}, "distance", True, True),
+        ({}, "distance", False, False),
+    ],
+)
+def test_dynamics_that_explode_leave_nothing_to_label_and_that_is_no_good_end(
+    changed: dict[str, int], stopped: str | None, stable: bool, left: bool
+) -> None:
+    counts = {"frames": 20, "filtered": 0, "accurate": 16, "candidate": 0, "failed": 0, "known": 0, "selected": 0}
+    walker = {"walker": "t300_s0_w0", "condition": "t300", "structure": 0, "temperature": 300.0, "asked_ps": 1.0,
+              "survived_ps": 0.0, "stopped_by": stopped}  # fmt: skip
+    record = GenerationRecord(
+        generation=1, potentials={}, training_set="", frames={}, errors={}, selection={**counts, **changed},
+        survival=[walker],
+    )  # fmt: skip
+    typed = IterativeSettings(**settings(convergence={"stable": stable}).get_dict())
+    assert records.left_open(typed, record) is left
+
+
 def test_a_rising_ladder_climbs_on_where_there_is_nothing_to_label(nodes) -> None:
     rising = settings(ladder="rising", conditions=[*CONDITIONS, {**CONDITIONS[1], "name": "t2000"}])
     quiet = nodes(fraction=0.0, stopped=None)

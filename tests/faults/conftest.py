@@ -31,6 +31,7 @@ from ase.build import bulk
 
 from aiida_mlip.calculations.label import LabelCalculation
 from aiida_mlip.cli import _profile
+from aiida_mlip.cli._daemon import idle_reason
 from aiida_mlip.computers.codes import register_worker
 from aiida_mlip.computers.defaults import job_options
 from aiida_mlip.computers.local import local_config, local_worker
@@ -55,6 +56,7 @@ class House:
     def __init__(self, work: Path, zipapp: Path, tiny: tuple[Path, dict[str, Any]]) -> None:
         self.work = work
         self.killed = 0
+        self.restarts = 0
         self.computer = register_computer(local_config(work_dir=work, cpus=1, poll_interval=0.2))
         self.code = register_worker(self.computer, local_worker(cpus=1), zipapp)
         self.foundation = PotentialData(tiny[0], {**tiny[1], "name": "tiny"}).store()
@@ -69,10 +71,24 @@ class House:
         return done.stdout
 
     def start(self) -> None:
-        """Start the daemon, and forget the connection to the broker of the one before."""
+        """Start the daemon as a user does after a crash: again, where its worker does not reach the broker."""
         self.verdi("daemon", "start", "1")
         get_manager().reset_broker()
         get_manager().reset_runner()
+        if not self._works(30.0):
+            assert "daemon restart" in (idle_reason() or "")
+            self.verdi("daemon", "restart")
+            self.restarts += 1
+            assert self._works(60.0)
+
+    def _works(self, seconds: float) -> bool:
+        """Wait until a worker of the daemon has reached the broker, whose address changes with each start."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.daemon() and idle_reason() is None:
+                return True
+            time.sleep(0.2)
+        return False
 
     def daemon(self) -> list[psutil.Process]:
         """The processes of the daemon: circus, and what it started (worker, broker, statistics); not the jobs."""

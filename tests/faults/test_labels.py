@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from aiida import orm
 
+from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.iterative import History
 from aiida_mlip.science import keys
@@ -33,13 +34,20 @@ def teacher() -> PotentialData:
 @pytest.fixture(scope="module")
 def run(house: Any, loop: Any, look: ModuleType) -> Iterator[orm.WorkChainNode]:
     """The loop, at 1e6 K with steps of 10 fs: no walker makes one step that can be used."""
+    structures = look.cells("Al", 6)
+    for index, atoms in enumerate(structures):
+        atoms.rattle(0.08, seed=index)
     changes = {
-        "settings": {"conditions": [{"name": "hot", "stages": [{"steps": 50, "temperature": 1e6}]}]},
-        "md": {"timestep": 10.0},
+        "settings": {
+            "conditions": [{"name": "hot", "stages": [{"steps": 50, "temperature": 1e6}]}],
+            "augmentation": {"rattles": 6},
+        },
+        "md": {"timestep": 10.0, "uncertainty_stride": 1, "stop": {"uncertainty": 1e-3}},
         "label": {"max_force": LIMIT, "max_failed_fraction": 0.9},
     }
     path = {"prepend_text": f"export PYTHONPATH={Path(__file__).parent}"}
-    node = house.submit(loop(element="Al", seed=3, changes=changes, options=path, teacher=teacher()))
+    data = DatasetData(structures)
+    node = house.submit(loop(structures=data, seed=6, changes=changes, options=path, teacher=teacher()))
     job = house.until(lambda: _training(house, look, node), "the training", node)
     assert house.kill_program("python", job)
     house.wait(node)
@@ -57,7 +65,7 @@ def _training(house: Any, look: ModuleType, node: orm.WorkChainNode) -> orm.Calc
 
 
 def test_the_loop_goes_on_to_its_last_generation(run: orm.WorkChainNode, look: ModuleType) -> None:
-    assert run.exit_status in (705, 707), look.ending(run)
+    assert run.exit_status == 705, look.ending(run)
     assert not look.excepted()
     assert not look.active()
     assert "potential" in run.outputs

@@ -123,6 +123,17 @@ def why_ended(settings: IterativeSettings, history: History, *, asked: bool) -> 
     return "label_budget" if used_up else ""
 
 
+def left_open(settings: IterativeSettings, record: GenerationRecord) -> bool:
+    """Return whether a generation that asked for nothing met what it could not learn from.
+
+    That are uncertain frames without one to label, frames that a geometry filter refused, and walkers that broke down:
+    a potential that explodes at once leaves nothing that is worth a label.
+    """
+    counts = record.selection
+    unsure = counts is not None and counts.candidate + counts.failed + counts.filtered > 0
+    return unsure or (settings.convergence.stable and any(item.stopped_by is not None for item in record.survival))
+
+
 def limits_of(settings: IterativeSettings) -> Limits:
     """Return what is asked of a generation."""
     return settings.convergence.limits(len(settings.conditions))

@@ -136,10 +136,25 @@ def start_daemon() -> None:
         if client.is_daemon_running:
             client.stop_daemon(wait=True)
             _keep_processes_alive()
+        _forget_dead_broker()
         client.start_daemon()
     except (ConfigurationError, DaemonException) as error:
         raise click.ClickException(f"the daemon did not start: {error}. Its log: {client.daemon_log_file}") from error
     click.echo(f"daemon      running, log in {client.daemon_log_file}")
+
+
+def _forget_dead_broker() -> None:
+    """Remove what a broker that was killed left of its address: a worker that reads it waits for ever."""
+    from aiida.brokers.zeromq.broker import ZeromqBroker
+    from aiida.brokers.zeromq.service import ZeromqBrokerService
+    from aiida.manage import get_manager
+    from aiida.manage.configuration import get_config
+
+    manager = get_manager()
+    broker, profile = manager.get_broker(), manager.get_profile()
+    if isinstance(broker, ZeromqBroker) and not broker.check_service_reachable():
+        folder = get_config().filepaths(profile)["broker_service"]["dir"]
+        ZeromqBrokerService.FilepathLayout(folder).sockets_file.unlink(missing_ok=True)
 
 
 def _keep_processes_alive() -> None:
