@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from pathlib import Path
 import pytest
 from aiida import orm
 from aiida.engine.daemon.client import get_daemon_client
+from aiida.manage import get_manager
+from aiida.manage.configuration import get_config
 from aiida.manage.configuration.profile import Profile
 from click.testing import CliRunner
 
 from aiida_mlip.cli import main
 from aiida_mlip.cli._daemon import idle_reason
+from aiida_mlip.cli._profile import _forget_dead_broker
 
 
 @pytest.fixture
@@ -53,6 +57,43 @@ def test_a_daemon_that_runs_is_no_reason_and_one_that_was_killed_is(profile, pid
     ended.wait()
     pid_file.write_text(str(ended.pid))
     assert remedy in (idle_reason() or "")
+
+
+@pytest.fixture
+def broker(profile) -> Iterator[Path]:
+    """The folder of a ZeroMQ broker that runs; this process stands for it, and for the daemon."""
+    profile.set_process_controller("core.zeromq", {"supervised_by_daemon": True})
+    get_manager().reset_broker()
+    circus = Path(get_daemon_client(profile.name).circus_pid_file)
+    folder = Path(get_config().filepaths(profile)["broker_service"]["dir"])
+    for file in (circus, folder / "broker.pid"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(str(os.getpid()))
+    yield folder
+    circus.unlink()
+    get_manager().reset_broker()
+
+
+def test_a_worker_that_does_not_reach_the_broker_is_named(profile, broker) -> None:
+    for workers in (0, 1):
+        (broker / "broker.status").write_text(json.dumps({"task_subscribers": workers}))
+        reason = idle_reason()
+        assert (reason is None) == (workers == 1)
+        assert workers or f"`verdi -p {profile.name} daemon restart`" in reason
+
+
+def test_the_address_of_a_broker_is_forgotten_when_it_is_dead(broker) -> None:
+    address, sockets = broker / "broker.sockets", broker / "aiida_zeromq_test"
+    sockets.mkdir()
+    address.write_text(str(sockets))
+    _forget_dead_broker()
+    assert address.is_file()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (broker / "broker.pid").write_text(str(ended.pid))
+    _forget_dead_broker()
+    assert not address.exists()
+    assert not sockets.exists()
 
 
 def test_status_says_so_of_what_has_not_ended_and_of_nothing_else(profile):

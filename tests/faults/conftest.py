@@ -25,7 +25,7 @@ from aiida.common.exceptions import NotExistent
 from aiida.engine import submit
 from aiida.engine.daemon.client import get_daemon_client
 from aiida.manage import get_manager
-from aiida.manage.configuration import load_profile
+from aiida.manage.configuration import get_config, get_profile, load_profile
 from ase import Atoms
 from ase.build import bulk
 
@@ -84,9 +84,12 @@ class House:
     def _works(self, seconds: float) -> bool:
         """Wait until a worker of the daemon has reached the broker, whose address changes with each start."""
         end = time.monotonic() + seconds
+        folder = Path(get_config().filepaths(get_profile())["broker_service"]["dir"])
         while time.monotonic() < end:
-            if self.daemon() and idle_reason() is None:
-                return True
+            with contextlib.suppress(OSError, ValueError):  # the status is written by the broker, again and again
+                status = json.loads((folder / "broker.status").read_text())
+                if status["pid"] in {process.pid for process in self.daemon()} and status["task_subscribers"] > 0:
+                    return True
             time.sleep(0.2)
         return False
 

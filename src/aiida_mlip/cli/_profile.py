@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -154,7 +155,10 @@ def _forget_dead_broker() -> None:
     broker, profile = manager.get_broker(), manager.get_profile()
     if isinstance(broker, ZeromqBroker) and not broker.check_service_reachable():
         folder = get_config().filepaths(profile)["broker_service"]["dir"]
-        ZeromqBrokerService.FilepathLayout(folder).sockets_file.unlink(missing_ok=True)
+        address = ZeromqBrokerService.FilepathLayout(folder).sockets_file
+        if address.exists() and (sockets := Path(address.read_text().strip())).name.startswith("aiida_zeromq_"):
+            shutil.rmtree(sockets, ignore_errors=True)
+        address.unlink(missing_ok=True)
 
 
 def _keep_processes_alive() -> None:
