@@ -11,6 +11,7 @@ from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.iterative.outliers import training_outliers
 from aiida_mlip.science.iterative.sets import apart_from, hold_out, validation_indices
 from aiida_mlip.science.keys import CONFIG_TYPE, FORCES, GROUP, SOURCE
+from aiida_mlip.science.origin import Origin, set_origin
 from aiida_mlip.science.predictions import Predictions
 
 
@@ -55,6 +56,41 @@ def test_what_validated_once_validates_again_when_frames_are_added() -> None:
         assert part == [index for index in whole if index < length]
     assert 4 <= len(whole) <= 8
     assert 0 not in whole
+
+
+def between(one: Atoms, other: Atoms, generation: int) -> Atoms:
+    """Return a frame of the dynamics half-way between two others."""
+    atoms = one.copy()
+    atoms.positions = 0.5 * (one.positions + other.positions)
+    atoms.info[GROUP] = f"dynamics {generation}"
+    return set_origin(atoms, Origin(kind="md", generation=generation))
+
+
+def near(atoms: Atoms, group: str) -> Atoms:
+    """Return a frame that is 0.03 Å away: no near-duplicate, though one half-way is one of both."""
+    moved = atoms.copy()
+    moved.positions += 0.03 * np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 0.0]])
+    moved.info[GROUP] = group
+    return moved
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_frame_that_joins_two_units_moves_no_other(seed: int) -> None:
+    frames = [cell(0), near(cell(0), "beside"), *(cell(number) for number in range(1, 24))]
+    before = validation_indices(frames, 0.2, seed=seed)
+    later = [*frames, between(frames[0], frames[1], 1), set_origin(cell(50), Origin(kind="md", generation=1))]
+    after = validation_indices(later, 0.2, seed=seed)
+    assert [index for index in after if index < len(frames)] == before
+    joined = len(frames)
+    assert (joined in after) == bool({0, 1} & set(before))
+
+
+def test_forces_that_come_later_move_no_other() -> None:
+    still = cell(0, force=0.0)
+    frames = [still, *(cell(number) for number in range(1, 24))]
+    before = validation_indices(frames, 0.2, seed=3)
+    same = set_origin(cell(0, group="own 0"), Origin(kind="md", generation=2))
+    assert validation_indices([*frames, same], 0.2, seed=3) == before
 
 
 def test_a_group_validates_as_a_whole() -> None:
