@@ -284,6 +284,18 @@ def test_dynamics_that_explode_leave_nothing_to_label_and_that_is_no_good_end(
     assert records.left_open(typed, record) is left
 
 
+def test_members_that_agree_exactly_have_not_converged(nodes) -> None:
+    equal = {**UNCERTAINTY, "forces": None, "median_max_forces_sigma": 0.0}
+    quiet = nodes(fraction=0.0, stopped=None, uncertainty=orm.Dict({**equal, "timings": {"total": 1.0}}))
+    history = records.add_generation(records.start_history(), settings(), **quiet)
+    (record,) = History(**history.get_dict()).generations
+    assert not record.converged
+    assert any("uncertainty is zero" in reason for reason in record.reasons)
+    typed = IterativeSettings(**settings().get_dict())
+    assert records.left_open(typed, record)
+    assert records.rungs_converged(typed, record) == [False, False]
+
+
 def test_a_rising_ladder_climbs_on_where_there_is_nothing_to_label(nodes) -> None:
     rising = settings(ladder="rising", conditions=[*CONDITIONS, {**CONDITIONS[1], "name": "t2000"}])
     quiet = nodes(fraction=0.0, stopped=None)

@@ -126,11 +126,11 @@ def why_ended(settings: IterativeSettings, history: History, *, asked: bool) -> 
 def left_open(settings: IterativeSettings, record: GenerationRecord) -> bool:
     """Return whether a generation that asked for nothing met what it could not learn from.
 
-    That are uncertain frames without one to label, frames that a geometry filter refused, and walkers that broke down:
-    a potential that explodes at once leaves nothing that is worth a label.
+    That are uncertain frames without one to label, frames that a geometry filter refused, an uncertainty of zero, and
+    walkers that broke down: a potential that explodes at once leaves nothing that is worth a label.
     """
     counts = record.selection
-    unsure = counts is not None and counts.candidate + counts.failed + counts.filtered > 0
+    unsure = _is_blind(record) or (counts is not None and counts.candidate + counts.failed + counts.filtered > 0)
     return unsure or (settings.convergence.stable and any(item.stopped_by is not None for item in record.survival))
 
 
@@ -147,7 +147,13 @@ def observe(record: GenerationRecord) -> Observation:
         stopped=tuple(item.walker for item in record.survival if item.stopped_by is not None),
         rungs=len({item.condition for item in record.survival}),
         explored=bool(record.selection is not None and record.selection.frames > record.selection.filtered),
+        blind=_is_blind(record),
     )
+
+
+def _is_blind(record: GenerationRecord) -> bool:
+    """Return whether the uncertainty is zero on most calibration frames: nothing it calls accurate is known to be."""
+    return record.uncertainty.get("median_max_forces_sigma") == 0.0
 
 
 def forces_error(errors: Mapping[str, Any]) -> float | None:
@@ -171,7 +177,8 @@ def rungs_converged(settings: IterativeSettings, record: GenerationRecord) -> li
             stopped[item.condition].append(item.walker)
     run = {item.condition for item in record.survival}
     return [
-        condition_converged(_fraction(record.by_condition.get(rung.name)), stopped[rung.name], limits_of(settings))
+        not _is_blind(record)
+        and condition_converged(_fraction(record.by_condition.get(rung.name)), stopped[rung.name], limits_of(settings))
         for rung in settings.conditions
         if rung.name in run
     ]

@@ -26,6 +26,7 @@ def test_few_candidates_in_stable_dynamics_are_enough() -> None:
         (seen(rungs=1), "1 of 2 conditions were run"),
         (seen(None), "no frame was explored"),
         (seen(0.0, explored=False), "no frame was explored"),
+        (seen(0.0, blind=True), "the uncertainty is zero on the calibration frames"),
     ],
 )
 def test_what_is_missing_is_said_in_words(observation: Observation, words: str) -> None:

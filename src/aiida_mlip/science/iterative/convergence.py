@@ -15,6 +15,7 @@ class Observation:
     :param stopped: walkers that a rule stopped.
     :param rungs: rungs of the ladder that were run.
     :param explored: whether there were frames of the dynamics to look at.
+    :param blind: whether the uncertainty was zero where it was calibrated, as that of equal members is.
     """
 
     candidate_fraction: float | None
@@ -22,6 +23,7 @@ class Observation:
     stopped: tuple[str, ...] = ()
     rungs: int = 1
     explored: bool = True
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def _missing_of(now: Observation, before: Observation | None, limits: Limits) ->
     reasons = []
     if now.rungs < limits.rungs:
         reasons.append(f"{now.rungs} of {limits.rungs} conditions were run")
+    if now.blind:
+        reasons.append("the uncertainty is zero on the calibration frames, so that no frame can be a candidate")
     if not now.explored or now.candidate_fraction is None:
         reasons.append("no frame was explored")
     elif now.candidate_fraction > limits.candidate_fraction:
