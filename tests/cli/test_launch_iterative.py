@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "iterative.yaml"
 
+PW = {"code": "pw@localhost", "pseudos": "none", "parameters": {"SYSTEM": {"ecutwfc": 30}}, "kpoints_distance": 0.4}
+
 CONDITIONS = [{"name": "t300", "stages": [{"steps": 10, "temperature": 300.0}]}]
 
 
@@ -93,6 +95,15 @@ def test_the_example_names_what_the_protocol_knows() -> None:
         ),
         ({"overrides": {"training": {"strategy": {"kind": "replay"}}}}, ["replay", "not offered in the loop"]),
         ({"overrides": {"label": {"max_forces": 3}}}, ["max_forces", "max_force"]),
+        ({"overrides": {"settings": 3}, "max_generations": 2}, ["overrides.settings = 3", "field: value"]),
+        ({"overrides": {"training": None}}, ["overrides.training = None", "leave it out"]),
+        ({"overrides": {"md": ["dtype"]}}, ["overrides.md = ['dtype']", "field: value"]),
+        ({"walltime": "soon"}, ["walltime", "HH:MM:SS"]),
+        ({"holdout": "cells"}, ["holdout", "2 configurations", "neither", "mlip.label"]),
+        ({"training_set": "cells"}, ["training_set", "neither"]),
+        ({"overrides": {"label": {"isolated_atoms": ["W"]}}}, ["label: settings.isolated_atoms", "lacks W"]),
+        ({"teacher": None, "pw": {**PW, "code": "nothing@localhost"}}, ["pw.code = 'nothing@localhost'"]),
+        ({"teacher": None, "pw": {**PW, "parameters": {"SYSTEM": 30}}}, ["pw.parameters.SYSTEM"]),
     ],
 )
 def test_what_is_wrong_is_named_with_a_remedy(launch, changes: dict, messages: list[str]) -> None:
@@ -101,6 +112,24 @@ def test_what_is_wrong_is_named_with_a_remedy(launch, changes: dict, messages: l
     for message in messages:
         assert message in result.output
     assert QueryBuilder().append(ProcessNode).count() == 0
+
+
+def test_a_code_of_another_plugin_is_no_pw(launch, worker_code) -> None:
+    result = launch(teacher=None, pw={**PW, "code": worker_code.full_label})
+    assert result.exit_code == 1, result.output
+    assert "its plugin is" in result.output
+    assert "quantumespresso.pw" in result.output
+
+
+def test_a_field_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    from aiida_mlip.cli._launch_file import IterativeFile, read_launch
+
+    file = tmp_path / "twice.yaml"
+    file.write_text(
+        "computer: localhost\noverrides:\n  md: {dtype: float32}\n  md: {timestep: 2.0}\n", encoding="utf-8"
+    )
+    with pytest.raises(ValueError, match="'md' is given twice"):
+        read_launch(file, IterativeFile, "itself")
 
 
 def test_one_file_is_asked_for(launch) -> None:

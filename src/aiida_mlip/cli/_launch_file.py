@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from aiida_mlip.computers.config import Walltime
 from aiida_mlip.science.models import StrictModel, explain
 
 
@@ -24,7 +25,7 @@ class LaunchFile(StrictModel):
 
     computer: str = Field(description="label of a computer that was set up")
     protocol: str = "balanced"
-    walltime: str | int | None = Field(default=None, description="longest time of one job: seconds or HH:MM:SS")
+    walltime: Walltime | None = Field(default=None, description="longest time of one job: seconds or HH:MM:SS")
     label: str = ""
     overrides: dict[str, Any] = Field(default_factory=dict, description="changes to the inputs of the protocol")
 
@@ -65,7 +66,7 @@ class PwFile(StrictModel):
     pseudos: str = Field(description="label of the pseudopotential family, as `aiida-pseudo list` prints it")
     parameters: dict[str, dict[str, Any]] = Field(description="namelists of pw.x, e.g. SYSTEM: {ecutwfc: 60}")
     kpoints_distance: float = Field(gt=0, description="largest distance of neighbouring k-points [1/Å]")
-    walltime: str | int = Field(default="02:00:00", description="longest time of one label: seconds or HH:MM:SS")
+    walltime: Walltime = Field(default=7200, description="longest time of one label: seconds or HH:MM:SS")
     processes: int = Field(default=1, gt=0, description="MPI processes of one label")
 
 
@@ -101,6 +102,20 @@ class IterativeFile(LaunchFile):
 FileT = TypeVar("FileT", bound=LaunchFile)
 
 
+class _Loader(yaml.SafeLoader):
+    """A loader that refuses a key that is given twice, of which YAML would drop the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} is given twice: join the two", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def read_launch(file: Path, model: type[FileT], example: str) -> FileT:
     """Return the contents of a file.
 
@@ -109,7 +124,7 @@ def read_launch(file: Path, model: type[FileT], example: str) -> FileT:
     :raises ValueError: if it is no YAML mapping, or a field is wrong; the message names file, field and remedy.
     """
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a safe one
     except yaml.YAMLError as error:
         raise ValueError(f"{file} is no valid YAML: {error}") from error
     if not isinstance(document, dict):

@@ -62,8 +62,11 @@ def _with_device(described: LaunchFile, key: str) -> dict[str, Any]:
     """Return the overrides with the device of the computer, unless they name one."""
     from aiida_mlip.computers.defaults import job_defaults
 
+    given = described.overrides.get(key, {})
+    if not isinstance(given, dict):
+        return described.overrides  # the protocol refuses it
     device = job_defaults(_computer("computer", described.computer)).device
-    return {**described.overrides, key: {"device": device} | dict(described.overrides.get(key, {}))}
+    return {**described.overrides, key: {"device": device} | given}
 
 
 def _finetune(described: FinetuneFile, _folder: Path) -> ProcessBuilder:
@@ -120,8 +123,8 @@ def _iterative(described: IterativeFile, _folder: Path) -> ProcessBuilder:
     limits = {name: getattr(described, name) for name in ("max_generations", "label_budget")}
     settings = {name: value for name, value in limits.items() if value is not None}
     overrides = dict(described.overrides)
-    if settings:
-        overrides["settings"] = {**overrides.get("settings", {}), **settings}
+    if settings and isinstance(given_settings := overrides.get("settings", {}), dict):
+        overrides["settings"] = {**given_settings, **settings}
     if "resume" in found:
         given = {"previous": found.pop("resume")}
         options = None if described.walltime is None else job_options(computer, walltime=described.walltime)
@@ -144,12 +147,17 @@ def _pw_inputs(described: PwFile) -> dict[str, Any]:
     from aiida import orm
     from aiida.common.exceptions import NotExistent
 
-    from aiida_mlip.workchains.label_builder import pw_inputs
+    from aiida_mlip.workchains.label_builder import PW_PLUGIN, pw_inputs
 
     try:
         code = orm.load_code(described.code)
     except NotExistent as error:
         raise ValueError(f"pw.code = {described.code!r} is not in this profile: see `verdi code list`") from error
+    if code.default_calc_job_plugin != PW_PLUGIN:
+        raise ValueError(
+            f"pw.code = {described.code!r}: its plugin is {code.default_calc_job_plugin!r}: name a code of "
+            f"{PW_PLUGIN!r} (`verdi code list`)"
+        )
     return pw_inputs(code, **described.model_dump(exclude={"code"}))
 
 

@@ -12,7 +12,7 @@ from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.workchains.iterative_inputs import MODELS, complete
 from aiida_mlip.workchains.iterative_resume import previous_run
-from aiida_mlip.workchains.protocols import merge, protocol_inputs
+from aiida_mlip.workchains.protocols import merge, no_mapping, protocol_inputs
 
 
 def iterative_builder(
@@ -103,6 +103,8 @@ def _continued(
     known = {"settings": "settings", **{name: path for path, name in SETTINGS.items()}, "batch": "label.batch.settings"}
     if unknown := sorted(set(overrides) - set(known)):
         raise ValueError(f"overrides.{unknown[0]} is not a known input: known here are {', '.join(sorted(known))}")
+    if problem := no_mapping({name: {} for name in known}, overrides):
+        raise ValueError(problem)
     for name, changes in overrides.items():
         _set(builder, known[name], merge(_get(builder, known[name]).get_dict(), changes))
     job = {"options": dict(options)} if options is not None else None

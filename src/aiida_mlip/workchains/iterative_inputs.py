@@ -9,6 +9,7 @@ from aiida import orm
 from pydantic import ValidationError
 
 from aiida_mlip.calculations import checks
+from aiida_mlip.calculations.checks.sets import check_finite
 from aiida_mlip.calculations.checks.training import Training, check_training
 from aiida_mlip.calculations.iterative import elements_to_isolate, walkers
 from aiida_mlip.schema.dynamics import MDSettings
@@ -17,7 +18,9 @@ from aiida_mlip.schema.labelling import LabelSettings
 from aiida_mlip.schema.selection import SelectionSettings
 from aiida_mlip.schema.training import TrainSettings
 from aiida_mlip.schema.uncertainty import UncertaintySettings
+from aiida_mlip.science.keys import ENERGY, FORCES
 from aiida_mlip.science.models import StrictModel, explain
+from aiida_mlip.workchains.label_inputs import validate_label
 
 MODELS: Mapping[str, tuple[type[StrictModel], Mapping[str, Any]]] = {
     "settings": (IterativeSettings, {}),
@@ -163,9 +166,30 @@ def _check_training(inputs: Mapping[str, Any], settings: IterativeSettings) -> I
         )
     known = None if scratch or "potential" not in inputs else inputs["potential"].info
     if known is not None:
-        yield from checks.check_potential(known, {"structures": inputs.get("structures")})
+        yield from checks.check_potential(known, {name: inputs.get(name) for name in ("structures", *_LABELLED)})
     job = Training(settings=typed, potential=known)
     yield from check_training(job, complete=False)
+
+
+def _check_given_sets(inputs: Mapping[str, Any], settings: IterativeSettings) -> Iterator[str]:  # noqa: ARG001
+    """Refuse sets without labels: they would be found out once the first set was labelled."""
+    given = {name: inputs.get(name) for name in _LABELLED}
+    yield from check_finite(given)
+    for name, data in given.items():
+        if data is not None and not any(data.labels.get(key, 0) for key in (ENERGY, FORCES)):
+            yield checks.refusal(
+                name,
+                f"<data set of {len(data)} configurations>",
+                f"it has neither {ENERGY} nor {FORCES}",
+                "Label it with mlip.label, or give it as structures",
+            )
+
+
+def _check_labeller(inputs: Mapping[str, Any], settings: IterativeSettings) -> Iterator[str]:  # noqa: ARG001
+    """Refuse what labels, where the labelling of the start structures would refuse it."""
+    label, structures = inputs.get("label"), inputs.get("structures")
+    if label and structures is not None and (problem := validate_label({**label, "configurations": structures}, None)):
+        yield f"label: {problem}"
 
 
 def _check_dynamics(inputs: Mapping[str, Any], settings: IterativeSettings) -> Iterator[str]:
@@ -223,8 +247,13 @@ def _labels(inputs: Mapping[str, Any]) -> LabelSettings:
         return LabelSettings()
 
 
+_LABELLED = ("training_set", "holdout")
+"""Inputs that carry labels."""
+
 _CHECKS: tuple[Callable[[Mapping[str, Any], IterativeSettings], Iterator[str]], ...] = (
     _check_source,
+    _check_given_sets,
+    _check_labeller,
     _check_committee,
     _check_training,
     _check_dynamics,

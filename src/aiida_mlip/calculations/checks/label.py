@@ -25,6 +25,10 @@ def check_pw_parameters(namelists: Mapping[str, Mapping[str, Any]], field: str =
         if not isinstance(namelists.get(name, {}), Mapping):
             yield refusal(f"{field}.{name}", namelists[name], "it is no namelist", "Write variables and values")
             return
+        for key, value in namelists.get(name, {}).items():
+            if name != "CONTROL" and isinstance(value, str) and _is_no_text(value):
+                remedy = "Write numbers with a point, as 1.0e-7 (YAML takes 1e-7 for text), and true or false"
+                yield refusal(f"{field}.{name}.{key}", value, "it is text, which pw.x cannot read here", remedy)
     control, system, electrons = (namelists.get(name, {}) for name in ("CONTROL", "SYSTEM", "ELECTRONS"))
     kind = control.get("calculation", "scf")
     if kind != "scf":
@@ -44,6 +48,17 @@ def check_pw_parameters(namelists: Mapping[str, Mapping[str, Any]], field: str =
         yield refusal(
             f"{field}.ELECTRONS", dict(electrons), why, "Leave out scf_must_converge and electron_maxstep = 0"
         )
+
+
+def _is_no_text(value: str) -> bool:
+    """Return whether a text is a number, or a truth value of Fortran."""
+    if value.strip().lower() in {".true.", ".false."}:
+        return True
+    try:
+        float(value.lower().replace("d", "e"))
+    except ValueError:
+        return False
+    return True
 
 
 def check_pseudos(given: Mapping[str, str], needed: Mapping[str, str], field: str) -> Iterator[str]:

@@ -36,10 +36,19 @@ def protocol_inputs(
         raise ValueError(f"protocol = {name!r} is not known: choose one of {', '.join(document['protocols'])}")
     differences = {key: value for key, value in document["protocols"][name].items() if key != "description"}
     inputs = merge(document["default_inputs"], differences)
-    problem = _unknown_key(inputs, overrides or {}, frozenset(document.get("open", ())))
+    given = overrides or {}
+    problem = no_mapping(inputs, given) or _unknown_key(inputs, given, frozenset(document.get("open", ())))
     if problem:
         raise ValueError(problem)
     return merge(inputs, overrides or {})
+
+
+def no_mapping(known: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Return a message on the first input of ``given`` that has to be a mapping and is none, or an empty text."""
+    for key, value in given.items():
+        if isinstance(known.get(key), Mapping) and not isinstance(value, Mapping):
+            return f"overrides.{key} = {value!r}: it has fields: write `field: value` lines below it, or leave it out"
+    return ""
 
 
 def _document(workflow: str) -> dict[str, Any]:
