@@ -10,7 +10,8 @@ import pytest
 from ase import Atoms
 from ase.io import read
 
-from aiida_mlip.science.trajectory import Moment, TrajectoryError, read_trajectory, write_frame
+from aiida_mlip.science import trajectory
+from aiida_mlip.science.trajectory import Moment, TrajectoryError, read_trajectory, summary_of, write_frame
 
 
 def slab(seed: int = 1) -> Atoms:
@@ -111,3 +112,31 @@ def test_a_file_that_ends_within_a_frame_is_told(cut: int) -> None:
 def test_another_kind_of_file_is_refused() -> None:
     with pytest.raises(TrajectoryError, match="line 1"):
         list(read_trajectory(io.StringIO("2\nProperties=species:S:1:pos:R:3\nH 0 0 0\nH 0 0 1\n")))
+
+
+def test_the_summary_is_that_of_all_frames_and_reads_the_numbers_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousands of frames are counted, not parsed: the largest uncertainty is in the middle one."""
+    sigmas = ([0.1, 0.2, 0.3], [0.4, 1.25, 0.0], None, [0.2, 0.2, 0.2])
+    pairs = [
+        (slab(index), moment(7 * index, forces_sigma=None if sigma is None else np.array(sigma), stopped=index == 3))
+        for index, sigma in enumerate(sigmas)
+    ]
+    text = text_of(*pairs)
+    frames = list(read_trajectory(io.StringIO(text)))
+    parsed: list[int] = []
+    whole = trajectory._frame
+    monkeypatch.setattr(trajectory, "_frame", lambda *args: parsed.append(1) or whole(*args))
+    found = summary_of(io.StringIO(text))
+    assert found.frames == len(frames) == 4
+    assert found.max_forces_sigma == max(atoms.info.get("max_forces_sigma", 0.0) for atoms in frames) == 1.25
+    assert found.last == frames[-1]
+    assert found.last.info == frames[-1].info
+    assert parsed == [1]
+    assert summary_of(io.StringIO("")).last is None
+    assert summary_of(io.StringIO(text_of((slab(), moment())))).max_forces_sigma is None
+    for damaged, line in (
+        (text[:-20], 16),
+        (text.replace("Properties", "Pr0perties", 1).replace("Lattice", "L", 1), 1),
+    ):
+        with pytest.raises(TrajectoryError, match=f"line {line}: "):
+            summary_of(io.StringIO(damaged))

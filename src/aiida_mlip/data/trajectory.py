@@ -11,7 +11,7 @@ from aiida.common import exceptions
 from aiida.orm import SinglefileData
 from ase import Atoms
 
-from aiida_mlip.science.trajectory import TRAJECTORY_FILE, read_trajectory
+from aiida_mlip.science.trajectory import TRAJECTORY_FILE, Summary, read_trajectory, summary_of
 
 
 class MDTrajectoryData(SinglefileData):
@@ -30,7 +30,9 @@ class MDTrajectoryData(SinglefileData):
     def __init__(self, file: str | Path | BinaryIO, **kwargs: Any) -> None:
         source = str(Path(file).absolute()) if isinstance(file, str | Path) else file
         super().__init__(source, filename=kwargs.pop("filename", self.FILENAME), **kwargs)
-        self.base.attributes.set_many({**_summary(self.frames()), "sha256": self._file_sha256()})
+        with self.open(mode="r") as handle:
+            found = summary_of(handle)
+        self.base.attributes.set_many({**_attributes(found), "sha256": self._file_sha256()})
 
     def frames(self) -> Iterator[Atoms]:
         """Yield the frames in order, reading as it goes."""
@@ -75,21 +77,17 @@ class MDTrajectoryData(SinglefileData):
         return True
 
 
-def _summary(frames: Iterator[Atoms]) -> dict[str, Any]:
-    count, largest, last = 0, None, None
-    for atoms in frames:
-        count, last = count + 1, atoms
-        if (sigma := atoms.info.get("max_forces_sigma")) is not None:
-            largest = sigma if largest is None else max(largest, sigma)
+def _attributes(found: Summary) -> dict[str, Any]:
+    last = found.last
     if last is None:
         raise ValueError("file has no frames: a trajectory has at least its first configuration")
     return {
-        "num_frames": count,
+        "num_frames": found.frames,
         "num_atoms": len(last),
         "formula": last.get_chemical_formula(),
         "elements": sorted(set(last.get_chemical_symbols())),
         "pbc": [bool(flag) for flag in last.pbc],
         "last_step": last.info["step"],
         "stopped": last.info["stopped"],
-        "max_forces_sigma": largest,
+        "max_forces_sigma": found.max_forces_sigma,
     }

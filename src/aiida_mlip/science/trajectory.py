@@ -23,8 +23,10 @@ ASE reads the files too, but makes a calculator of ``energy`` and ``forces``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TextIO
 
 import numpy as np
@@ -41,6 +43,8 @@ _COLUMNS: Mapping[str, int] = {"forces": 3, "forces_sigma": 1, "velocities": 3}
 
 _NUMBERS = ("time_fs", "temperature", "pressure", "instantaneous_temperature", "energy", "energy_sigma")
 _DERIVED = "max_forces_sigma"
+_LARGEST = re.compile(rf"\b{_DERIVED}=(\S+)")
+_STARTS = ("Lattice=", "Properties=")
 
 
 class TrajectoryError(ValueError):
@@ -98,6 +102,56 @@ def read_trajectory(handle: TextIO) -> Iterator[Atoms]:
         yield atoms
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a trajectory holds; the last frame is whole, and names elements, cell and step.
+
+    :param frames: how many there are.
+    :param last: the last one; None where there is no frame.
+    :param max_forces_sigma: largest uncertainty of an atom's force in any frame [eV/Å]; None where there is none.
+    """
+
+    frames: int
+    last: Atoms | None
+    max_forces_sigma: float | None
+
+
+def summary_of(handle: TextIO) -> Summary:
+    """Return what a trajectory holds; numbers of atoms are read in the last frame only, so that long ones are cheap.
+
+    :param handle: open for reading text.
+    :raises TrajectoryError: where the text is damaged or ends within a frame; the message has the line.
+    """
+    start, number, count, largest = 0, 1, 0, None
+    comment, rows = "", list[str]()
+    while line := handle.readline():
+        start = number
+        try:
+            comment, rows = _pieces(handle, int(line))
+            if found := _LARGEST.search(comment):
+                largest = max(largest or 0.0, float(found[1]))
+        except ValueError as error:
+            raise TrajectoryError(f"line {start}: not a frame of a trajectory ({error!s})") from None
+        count, number = count + 1, number + 2 + len(rows)
+    if not count:
+        return Summary(0, None, None)
+    try:
+        return Summary(count, _frame(split_pairs(comment), rows), largest)
+    except (ValueError, KeyError, IndexError) as error:
+        raise TrajectoryError(f"line {start}: not a frame of a trajectory ({error!s})") from None
+
+
+def _pieces(handle: TextIO, n_atoms: int) -> tuple[str, list[str]]:
+    """Return the comment and the lines of the atoms of one frame."""
+    comment = handle.readline()
+    rows = list(islice(handle, n_atoms))
+    if len(rows) != n_atoms or not rows or not rows[-1].endswith("\n"):
+        raise ValueError("it ends within a frame")
+    if not comment.startswith(_STARTS):
+        raise ValueError("its second line names no Properties")
+    return comment, rows
+
+
 def _frame_text(atoms: Atoms, moment: Moment) -> str:
     arrays = {name: getattr(moment, name) for name in _COLUMNS if getattr(moment, name) is not None}
     columns = [atoms.positions]
@@ -132,24 +186,24 @@ def _text(values: FloatArray) -> str:
 def _frame(pairs: Mapping[str, str], lines: list[str]) -> Atoms:
     if not lines or not lines[-1].endswith("\n"):
         raise ValueError("it ends within a frame")
-    rows = [line.split() for line in lines]
+    symbols, _, values = zip(*(line.partition(" ") for line in lines), strict=True)
     start, *names = pairs["Properties"].removeprefix("species:S:1:").split(":R:")
     if start != "pos":
         raise ValueError(f"Properties={pairs['Properties']}")
     # "pos", "3:forces", "3:forces_sigma", "1:velocities", "3" -> the arrays that are there
     given = [part.split(":", maxsplit=1)[1] for part in names if ":" in part]
     width = 3 + sum(_COLUMNS[name] for name in given)
-    table = np.array([[float(item) for item in row[1:]] for row in rows]).reshape(len(rows), width)
+    table = _floats(" ".join(values)).reshape(len(lines), width)
     atoms = Atoms(
-        numbers=[atomic_numbers[row[0]] for row in rows],
+        numbers=[atomic_numbers[symbol] for symbol in symbols],
         positions=table[:, :3],
         cell=_floats(pairs["Lattice"]).reshape(3, 3) if "Lattice" in pairs else None,
         pbc=[flag == "T" for flag in pairs["pbc"].split()],
     )
     column = 3
     for name in given:
-        values = table[:, column : column + _COLUMNS[name]].copy()
-        atoms.arrays[name] = values[:, 0] if _COLUMNS[name] == 1 else values
+        array = table[:, column : column + _COLUMNS[name]].copy()
+        atoms.arrays[name] = array[:, 0] if _COLUMNS[name] == 1 else array
         column += _COLUMNS[name]
     atoms.info["step"], atoms.info["stage"] = int(pairs["step"]), int(pairs["stage"])
     atoms.info |= {name: float(pairs[name]) for name in (*_NUMBERS, _DERIVED) if name in pairs}
