@@ -69,11 +69,29 @@ def parameters(**changes: Any) -> orm.Dict:
         ({"SYSTEM": {"occupations": "tetrahedra_opt"}}, "not variational"),
         ({"ELECTRONS": {"scf_must_converge": False}}, "a label has to be converged"),
         ({"ELECTRONS": {"electron_maxstep": 0}}, "a label has to be converged"),
+        ({"ELECTRONS": {"conv_thr": "1e-7"}}, "ELECTRONS.conv_thr = '1e-7': it is text"),
+        ({"ELECTRONS": {"conv_thr": "1.d-7"}}, "Write numbers with a point"),
+        ({"SYSTEM": {"noncolin": ".true."}}, "SYSTEM.noncolin = '.true.': it is text"),
     ],
 )
 def test_parameters_that_give_no_label_are_refused(given: dict[str, Any], changes: dict, message: str) -> None:
     given["pw"]["pw"]["parameters"] = parameters(**changes)
     assert message in problems(given)
+
+
+def test_values_by_element_are_those_of_the_elements_present() -> None:
+    from aiida_mlip.calculations.labelling import pw_runs
+    from aiida_mlip.schema.labelling import LabelSettings
+
+    magnetic = {"SYSTEM": {"ecutwfc": 12.0, "nspin": 2, "starting_magnetization": {"Fe": 0.4, "Ni": 0.2}}}
+    frames = [bulk("Fe"), bulk("Ni"), bulk("Cu"), bulk("FeNi", "cesiumchloride", a=2.9)]
+    runs = list(
+        pw_runs(frames, LabelSettings(), given=4, parameters=magnetic, kpoints=(0.5, False), valences={"Fe": 16.0})
+    )
+    found = [run.parameters["SYSTEM"].get("starting_magnetization") for run in runs]
+    assert found == [{"Fe": 0.4}, {"Ni": 0.2}, {"Cu": 0.0}, {"Fe": 0.4, "Ni": 0.2}]
+    assert len({run.parameters_name for run in runs}) == 4
+    assert magnetic["SYSTEM"]["starting_magnetization"] == {"Fe": 0.4, "Ni": 0.2}
 
 
 def test_missing_pieces_are_named(given: dict[str, Any], emt: PotentialData, worker_code: orm.PortableCode) -> None:

@@ -85,6 +85,8 @@ def pw_runs(
             )
         atoms = boxed(frame, settings.vacuum)
         name, own = f"parameters_{len(atoms)}", {key: dict(values) for key, values in parameters.items()}
+        own, left_out = _of_the_elements_present(own, frame)
+        name += "_" + "".join(sorted(set(frame.get_chemical_symbols()))) if left_out else ""
         stress = bool(frame.pbc.all())
         if index >= given:
             (element,) = frame.get_chemical_symbols()
@@ -98,6 +100,28 @@ def pw_runs(
         if settings.conv_thr_per_atom is not None:
             own["ELECTRONS"] = {**own.get("ELECTRONS", {}), "conv_thr": settings.conv_thr_per_atom * len(atoms)}
         yield PwRun(atoms, mesh, own, name if stress or index >= given else f"{name}_cluster")
+
+
+def _of_the_elements_present(
+    parameters: dict[str, dict[str, Any]], atoms: Atoms
+) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Return the parameters without values of elements that are not there, which the plugin refuses, and if any was."""
+    present = set(atoms.get_chemical_symbols())
+    kept: dict[str, dict[str, Any]] = {}
+    left_out = False
+    for namelist, values in parameters.items():
+        kept[namelist] = {}
+        for key, value in values.items():
+            if not isinstance(value, Mapping):
+                kept[namelist][key] = value
+                continue
+            there = {element: number for element, number in value.items() if element in present}
+            left_out |= len(there) < len(value)
+            if not there and key == "starting_magnetization":  # pw.x asks for one where nspin = 2
+                there = dict.fromkeys(sorted(present), 0.0)
+            if there:
+                kept[namelist][key] = there
+    return kept, left_out
 
 
 def _without_points_across_vacuum(mesh: Mesh, atoms: Atoms) -> Mesh:
