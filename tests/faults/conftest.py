@@ -75,13 +75,13 @@ class House:
         self.verdi("daemon", "start", "1")
         get_manager().reset_broker()
         get_manager().reset_runner()
-        if not self._works(30.0):
+        if not self.works(30.0):
             assert "daemon restart" in (idle_reason() or "")
             self.verdi("daemon", "restart")
             self.restarts += 1
-            assert self._works(60.0)
+            assert self.works(60.0)
 
-    def _works(self, seconds: float) -> bool:
+    def works(self, seconds: float) -> bool:
         """Wait until a worker of the daemon has reached the broker, whose address changes with each start."""
         end = time.monotonic() + seconds
         folder = Path(get_config().filepaths(get_profile())["broker_service"]["dir"])

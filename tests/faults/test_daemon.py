@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from aiida import orm
 
+from aiida_mlip.cli._daemon import idle_reason
 from aiida_mlip.schema.iterative import History
 from aiida_mlip.science import keys
 
@@ -130,3 +131,13 @@ def test_an_undisturbed_twin_finds_every_label(story: Story, house: Any, loop: A
     for one, other in zip(ours.frames(), theirs.frames(), strict=True):
         np.testing.assert_array_equal(one.positions, other.positions)
         assert one.info[keys.SOURCE] == other.info[keys.SOURCE]
+
+
+def test_a_daemon_whose_broker_died_is_named_and_restarted(house: Any) -> None:
+    """Circus starts another broker elsewhere, and the worker looks for the one that is dead."""
+    broker = next(process for process in house.daemon() if "broker" in process.cmdline())
+    broker.kill()
+    house.until(lambda: "daemon restart" in (idle_reason() or ""), "the reason why nothing advances", seconds=60.0)
+    house.verdi("daemon", "restart")
+    assert house.works(60.0)
+    assert idle_reason() is None
