@@ -39,7 +39,7 @@ class Run:
     def __init__(self, graphs: Any, **inputs: orm.Data) -> None:
         self.graphs = graphs
         settings = {"committee": {"size": 2}, "conditions": [], "ladder": "all", "walkers": 1, "levels": {},
-                    "start_from": "foundation"}  # fmt: skip
+                    "start_from": "foundation", "validation_fraction": 0.2, "seed": 1}  # fmt: skip
         given = {"settings": orm.Dict(settings), "training__train__settings": orm.Dict({"max_epochs": 9}),
                  "uncertainty__settings": orm.Dict({}), "md__settings": orm.Dict({"timestep": 1.0})}  # fmt: skip
         self.chain = graphs.start(orm.WorkChainNode, "IterativeTrainingWorkChain", {**given, **inputs}, kind=KIND)
@@ -184,6 +184,34 @@ def test_a_run_that_went_on_passes_on_what_it_took_over(run, graphs) -> None:
     found = previous_run(second.kill())
     for name in ("training_set", "holdout", "selected"):
         assert found[name].uuid == first[name].uuid
+
+
+def test_what_parts_training_from_validation_trains_again(run) -> None:
+    run.generation(1, until="train")
+    killed = run.kill()
+    asked = {"training": {"train": {"settings": orm.Dict({"max_epochs": 9})}}}
+    for change in ({"seed": 2}, {"validation_fraction": 0.3}):
+        asked["settings"] = orm.Dict({**killed.inputs.settings.get_dict(), **change})
+        assert "unfinished" not in previous_run(killed, asked)
+
+
+@pytest.mark.parametrize("finished", [0, 1])
+def test_members_taken_over_by_a_run_that_was_killed_too_are_not_lost(run, graphs, finished: int) -> None:
+    run.generation(1, until="train")
+    first = previous_run(run.kill())
+    inputs = {f"previous__{name}": first[name] for name in ("history", "training_set", "holdout")}
+    for part in ("potentials", "trained"):
+        inputs |= {f"previous__unfinished__{part}__{name}": node for name, node in first["unfinished"][part].items()}
+    second = Run(graphs, **inputs)
+    second.step("continue_history", result=history(0))
+    if finished:
+        second.step("g01_record", result=history(1))
+    found = previous_run(second.kill())
+    if finished:
+        assert "unfinished" not in found
+        return
+    for part in ("potentials", "trained"):
+        assert uuids(found["unfinished"], part) == uuids(first["unfinished"], part)
 
 
 def test_a_member_that_failed_is_not_taken(run) -> None:

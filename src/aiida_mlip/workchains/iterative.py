@@ -232,6 +232,8 @@ class IterativeTrainingWorkChain(LoopWorkChain):
         results = {name: jobs[name].outputs.results for name in members}
         results |= dict(self.ctx.unfinished.get("trained", {}))
         found = dict(sorted((members | done).items()))
+        if members:  # what was measured before belongs to another committee
+            self.ctx.unfinished = AttributeDict({"potentials": done})
         if reasons:
             self.report(f"{self._now}: members that failed: {reasons}")
         needed = 2 if len(member_names(self._committee)) > 1 else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiida import orm
 from aiida.common.links import LinkType
@@ -50,7 +50,7 @@ def previous_run(node: orm.WorkChainNode, inputs: Mapping[str, Any] | None = Non
         found["selected"] = selected
     if members := _members(steps, done) or dict(earlier.get("potentials", {})):
         found["potentials"] = members
-    if unfinished := _unfinished(node, steps, done + 1, inputs):
+    if unfinished := _unfinished(node, steps, _taken_over(earlier, done), inputs):
         found["unfinished"] = unfinished
     return found
 
@@ -115,26 +115,62 @@ def _members(steps: Mapping[str, orm.ProcessNode], generation: int) -> dict[str,
     return {f"member_{number}": outputs["potential"] for number, outputs in made.items() if "potential" in outputs}
 
 
+class _Earlier(NamedTuple):
+    """What a run had itself taken over of the generation that it did not finish."""
+
+    generation: int
+    potentials: dict[str, Any]
+    trained: dict[str, Any]
+    measured: dict[str, Any]
+
+
+def _taken_over(earlier: Mapping[str, Any], done: int) -> _Earlier:
+    """Return what an interrupted run went on from, as long as it has not finished that generation.
+
+    :param earlier: its inputs ``previous``.
+    :param done: generations in its history.
+    """
+    found = dict(earlier.get("unfinished", {}))
+    if not found or len(earlier["history"]["generations"]) != done:
+        return _Earlier(done + 1, {}, {}, {})
+    potentials, trained = dict(found.pop("potentials", {})), dict(found.pop("trained", {}))
+    return _Earlier(done + 1, potentials, trained, found)
+
+
 def _unfinished(
-    node: orm.ProcessNode, steps: Mapping[str, orm.ProcessNode], generation: int, inputs: Mapping[str, Any] | None
+    node: orm.ProcessNode, steps: Mapping[str, orm.ProcessNode], taken: _Earlier, inputs: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return what was finished of a generation that was cut short, as far as the settings that made it still hold."""
-    start = generation_step(generation)
-    members = _members(steps, generation)
-    if not members or not _same(node, inputs, ("training.train.settings", "settings.committee", "settings.start_from")):
+    start, made = generation_step(taken.generation), _members(steps, taken.generation)
+    members = taken.potentials | made
+    asked = ("training.train.settings", *(f"settings.{name}" for name in _OF_THE_MEMBERS))
+    if not members or not _same(node, inputs, asked):
         return {}
-    trained = {name: _made(steps[f"{start}_train_{name[-2:]}"])["results"] for name in members}
-    found: dict[str, Any] = {"potentials": members, "trained": trained}
-    doubts = _made(steps[f"{start}_uncertainty"]) if f"{start}_uncertainty" in steps else {}
-    if "uncertainty" not in doubts or not _same(node, inputs, ("uncertainty.settings",)):
+    trained = {name: _made(steps[f"{start}_train_{name[-2:]}"])["results"] for name in made}
+    found: dict[str, Any] = {"potentials": members, "trained": taken.trained | trained}
+    measured = ({} if made else taken.measured) | _measured(steps, start)
+    if "uncertainty" not in measured or not _same(node, inputs, ("uncertainty.settings",)):
         return found
-    found |= {"uncertainty": doubts["uncertainty"], "doubts": doubts["results"]}
-    dynamics = steps.get(f"{start}_md")
+    found |= {name: measured[name] for name in ("uncertainty", "doubts")}
     asked = ("md.settings", "settings.conditions", "settings.ladder", "settings.walkers", "settings.levels")
-    made: dict[str, Any] = _made(dynamics) if dynamics is not None else {}
-    if "trajectories" in made and dynamics is not None and _same(node, inputs, asked):
-        settings = dynamics.inputs["md"]["settings"]
-        found |= {"md": made["results"], "md_settings": settings, "trajectories": dict(made["trajectories"])}
+    if "md" in measured and _same(node, inputs, asked):
+        found |= {name: measured[name] for name in ("md", "md_settings", "trajectories")}
+    return found
+
+
+_OF_THE_MEMBERS = ("committee", "start_from", "validation_fraction", "seed")
+"""Settings that decide what members are trained on, and how; the last two part training from validation."""
+
+
+def _measured(steps: Mapping[str, orm.ProcessNode], start: str) -> dict[str, Any]:
+    """Return the uncertainty of the members of a generation and its dynamics, where they were finished."""
+    found: dict[str, Any] = {}
+    if f"{start}_uncertainty" in steps and "uncertainty" in (doubts := _made(steps[f"{start}_uncertainty"])):
+        found |= {"uncertainty": doubts["uncertainty"], "doubts": doubts["results"]}
+    if f"{start}_md" in steps and "trajectories" in (dynamics := _made(steps[f"{start}_md"])):
+        settings = steps[f"{start}_md"].inputs["md"]["settings"]
+        trajectories = dict(dynamics["trajectories"])
+        found |= {"md": dynamics["results"], "md_settings": settings, "trajectories": trajectories}
     return found
 
 
