@@ -293,6 +293,16 @@ def test_the_frame_that_broke_a_rule_is_the_last_and_comes_after_the_stable_ones
     assert frames[-1].info["temperature"] == pytest.approx(300 + 5700 * found["steps"] / 400)
 
 
+def test_a_cool_stage_after_a_hot_one_is_no_explosion(tmp_path: Path) -> None:
+    """3000 K, and at the next step a target of 100 K: the atoms are 30 times as hot, and nothing is wrong."""
+    stages = [{"steps": 10, "temperature": 3000.0}, {"steps": 10, "temperature": 100.0}]
+    result = job(tmp_path, {"walkers": {"a": walker(stages=stages)}, "log_stride": 1}, [cell()], TUNGSTEN)
+    assert result["payload"]["walkers"]["a"]["stopped_by"] is None
+    with (tmp_path / "walkers" / "a" / "series.csv").open() as handle:
+        series = read_series(handle)
+    assert series["temperature"][11] > 3 * series["target_temperature"][11]
+
+
 def test_a_job_out_of_time_goes_on_in_another_folder(tmp_path: Path) -> None:
     """The signal of the time limit waits for the end of a step; finished walkers are not run again."""
     chosen = {"walkers": {"a": walker(5), "b": walker(1500, seed=2)}, "checkpoint_stride": 1000}

@@ -7,24 +7,29 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
+
+
+def pairs_within(quantities: str, atoms: Atoms, cutoff: Any) -> Any:
+    """Return pairs of atoms within a cut-off, periodic images included.
+
+    Where the cell lacks vectors, unit vectors stand in, which no pair crosses: matscipy wants a cell with a volume.
+
+    :param quantities: what to return of each pair, as in :func:`ase.neighborlist.neighbor_list`: ``i``, ``j``, ``d``
+        (distance [Å]), ``D`` (vector [Å]), ``S`` (cells that the pair reaches across).
+    :param cutoff: one distance [Å], or a radius for each atom, shape (n,).
+    """
+    cell = atoms.cell.complete().array
+    return neighbour_list(quantities, positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=cutoff)
 
 
 def neighbours(quantities: str, atoms: Atoms, scale: float) -> Any:
     """Return pairs of atoms nearer than ``scale`` times the sum of their covalent radii, periodic images included.
 
-    matscipy's neighbour list is some twenty times faster than ASE's, but needs a cell with a volume.
-
-    :param quantities: what to return of each pair, as in :func:`ase.neighborlist.neighbor_list`: ``i``, ``j``, ``d``
-        (distance [Å]), ``D`` (vector [Å]), ``S`` (cells that the pair reaches across).
+    :param quantities: as in :func:`pairs_within`.
     """
-    radii = scale * covalent_radii[atoms.numbers]
-    if atoms.cell.rank == 3:
-        bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        return neighbour_list(quantities, bare, radii)
-    return neighbor_list(quantities, atoms, radii)
+    return pairs_within(quantities, atoms, scale * covalent_radii[atoms.numbers])
 
 
 def closest_contact(atoms: Atoms, within: float = 1.0) -> float:

@@ -46,3 +46,24 @@ def test_damage_is_told() -> None:
         read_series(io.StringIO(header() + "1.0,2.0\n"))
     with pytest.raises(KeyError, match="temprature"):
         row({"temprature": 1.0})
+
+
+def test_the_hottest_target_so_far_outlives_its_stage() -> None:
+    """A quench: the first step of a cool stage has atoms of the hot one, and the rule must not take that for heat."""
+    schedule = Schedule(
+        [
+            Stage(steps=10, temperature=300, temperature_end=2000),
+            Stage(steps=5, temperature=300),
+            Stage(steps=5, temperature=300, temperature_end=2500),
+        ]
+    )
+    assert [schedule.hottest(step) for step in (0, 5, 10, 11, 15, 20)] == [
+        300.0,
+        1150.0,
+        2000.0,
+        2000.0,
+        2000.0,
+        2500.0,
+    ]
+    assert schedule.at(11).temperature == 300.0
+    assert Schedule([Stage(steps=4, temperature=900, temperature_end=100)]).hottest(4) == 900.0

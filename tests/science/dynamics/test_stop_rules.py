@@ -119,6 +119,12 @@ def test_the_temperature_rule_allows_what_the_canonical_ensemble_does() -> None:
     assert (np.sum(kinetic**2, axis=1) / 3 > 3.0).mean() == pytest.approx(1 / 34, rel=0.05)
 
 
+def test_a_temperature_beyond_all_numbers_is_not_finite() -> None:
+    """Such a frame cannot be written; as a broken rule of another name it would take the other walkers down."""
+    start = water()
+    assert broken(seen(start, temperature=np.inf), start, temperature=3.0, distance=0.5)[0] == "not_finite"
+
+
 @pytest.mark.parametrize(("factor", "expected"), [(0.71, "density"), (0.72, None), (1.41, None), (1.45, "density")])
 def test_density_between_two_limits(factor: float, expected: str | None) -> None:
     """Limits of one third and 2.8 times: the cell changes by the inverse cube root."""

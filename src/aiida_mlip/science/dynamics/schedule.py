@@ -69,6 +69,15 @@ class Schedule:
         pressure = None if stage.pressure is None else _between(stage.pressure, stage.pressure_end, fraction)
         return Target(index, temperature, pressure)
 
+    def hottest(self, step: int) -> float:
+        """Return the highest target temperature from the start to a step [K].
+
+        After a stage that ends hot, a cooler one begins with atoms that are as hot as they were.
+        """
+        now = self.at(step)
+        before = (max(stage.temperature, stage.temperature_end or 0.0) for stage in self._stages[: now.stage])
+        return max(*before, self._stages[now.stage].temperature, now.temperature)
+
 
 def _between(start: float, end: float | None, fraction: float) -> float:
     return start if end is None else start + (end - start) * fraction

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from matscipy.neighbours import neighbour_list
 from scipy.stats import chi2
 
+from aiida_mlip.science.contacts import pairs_within
 from aiida_mlip.science.dynamics.observables import degrees_of_freedom, density_of, is_bulk
 from aiida_mlip.science.predictions import FloatArray
 
@@ -95,7 +95,7 @@ class Observation:
     :param energy: [eV].
     :param forces: [eV/Å], shape (n, 3).
     :param temperature: of the momenta [K].
-    :param target: target temperature [K].
+    :param target: hottest target temperature so far [K].
     :param forces_sigma: uncertainty of each force [eV/Å], shape (n,); None where it was not evaluated at this step.
     """
 
@@ -118,7 +118,7 @@ def reference_of(atoms: Atoms, without: Collection[str] = ()) -> Reference:
     :param without: chemical symbols of ions, which have contacts and no bonds.
     """
     radii = BOND_FACTOR * covalent_radii[atoms.numbers]
-    first, second, shifts = _pairs("ijS", atoms, radii)
+    first, second, shifts = pairs_within("ijS", atoms, radii)
     symbols = np.array(atoms.get_chemical_symbols())
     ions = np.isin(symbols, list(without))
     kept = ~(ions[first] | ions[second])
@@ -156,7 +156,13 @@ def _chance_factor(freedom: int) -> float:
 
 
 def _not_finite(seen: Observation, _reference: Reference, _limits: Limits) -> str | None:
-    parts = {"energy": seen.energy, "forces": seen.forces, "positions": seen.atoms.positions, "cell": seen.atoms.cell}
+    parts = {
+        "energy": seen.energy,
+        "forces": seen.forces,
+        "positions": seen.atoms.positions,
+        "cell": seen.atoms.cell,
+        "temperature": seen.temperature,
+    }
     if seen.forces_sigma is not None:
         parts["uncertainty"] = seen.forces_sigma
     bad = [name for name, values in parts.items() if not np.isfinite(values).all()]
@@ -166,7 +172,7 @@ def _not_finite(seen: Observation, _reference: Reference, _limits: Limits) -> st
 def _distance(seen: Observation, _reference: Reference, limits: Limits) -> str | None:
     if limits.distance is None:
         return None
-    first, second, lengths = _pairs("ijd", seen.atoms, max(limits.distance, _SEARCH))
+    first, second, lengths = pairs_within("ijd", seen.atoms, max(limits.distance, _SEARCH))
     if not len(lengths) or lengths.min() >= limits.distance:
         return None
     nearest = int(lengths.argmin())
@@ -190,7 +196,7 @@ def _temperature(seen: Observation, _reference: Reference, limits: Limits) -> st
     limit = temperature_factor(limits.temperature, degrees_of_freedom(seen.atoms)) * seen.target
     if seen.temperature <= limit:
         return None
-    return f"the temperature is {seen.temperature:.0f} K (limit {limit:.0f} K, target {seen.target:.0f} K)"
+    return f"the temperature is {seen.temperature:.0f} K (limit {limit:.0f} K, hottest target {seen.target:.0f} K)"
 
 
 def _density(seen: Observation, reference: Reference, limits: Limits) -> str | None:
@@ -251,12 +257,6 @@ RULES: Mapping[str, Rule] = {
     "relative_uncertainty": _relative_uncertainty,
 }
 """Name -> rule, in the order in which they are asked: what makes a frame useless comes first."""
-
-
-def _pairs(quantities: str, atoms: Atoms, cutoff: Any) -> Any:
-    """Return pairs within a cut-off; where the cell lacks vectors, unit vectors stand in, which no pair crosses."""
-    cell = atoms.cell.complete().array
-    return neighbour_list(quantities, positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=cutoff)
 
 
 def _atom(atoms: Atoms, index: int) -> str:

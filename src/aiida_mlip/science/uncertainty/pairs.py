@@ -46,7 +46,8 @@ class Pairs:
         return self._largest(self.forces_error)
 
     def _largest(self, values: FloatArray) -> FloatArray:
-        return np.array([values[self.frame == index].max() for index in range(len(self.types))])
+        largest: FloatArray = np.maximum.reduceat(values, np.searchsorted(self.frame, np.arange(len(self.types))))
+        return largest
 
     def arrays(self, *, energy_scale: float, forces_scale: float) -> dict[str, Any]:
         """Return name -> array, with calibrated uncertainties.

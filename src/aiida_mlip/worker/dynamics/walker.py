@@ -185,7 +185,8 @@ class WalkerRun:
     def _observe(self, target: Target) -> Broken | None:
         found = self._said()
         temperature = temperature_of(self._atoms, float(self._atoms.get_kinetic_energy()))
-        seen = Observation(self._atoms, found.energy, found.forces, temperature, target.temperature, found.forces_sigma)
+        hottest = self._schedule.hottest(self._step)
+        seen = Observation(self._atoms, found.energy, found.forces, temperature, hottest, found.forces_sigma)
         broken = broken_rule(seen, self._reference, self._settings.stop)
         if broken is None and found.forces_sigma is not None:
             self._certain = self._step
