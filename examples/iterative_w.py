@@ -58,7 +58,7 @@ OVERRIDES: dict[str, Any] = {
         "committee": {"size": 1, "vary": ["seed"]},
         "augmentation": {"rattles": 6, "rattle_amplitudes": [0.05, 0.12], "strains": 1, "volumes": [0.94, 1.06]},
         "holdout_fraction": 0.3,
-        "validation_fraction": 0.25,
+        "validation_fraction": 0.3,
         # Two validation frames make no median; in eV/Å, next to forces of 1 (300 K) to 6 (2000 K) on the worst atom.
         "levels": {"kind": "absolute", "lower": 0.3, "upper": 1.2},
         "convergence": {"candidate_fraction": 0.05},

@@ -337,6 +337,19 @@ class TestProof:
         with pytest.raises(TaskError, match="validation rmse_forces before the first epoch"):
             proof.require()
 
+    def test_large_energies_in_single_precision_are_no_other_model(self, bed):
+        """Two of the last digits of -30950.4 eV in 15 atoms, as a real training of tungsten showed them."""
+        single = typed(bed).model_copy(update={"dtype": "float32"})
+        double = typed(bed).model_copy(update={"dtype": "float64"})
+        rounding = proofs.energy_rounding([-30950.408], [15], single)
+        assert rounding == pytest.approx(2 * 2.0**-9 / 15**0.5)
+        assert proofs.energy_rounding([-30950.408], [15], double) < 1e-9
+        ours, found = {"rmse_energy": 0.010521}, {"rmse_energy": 0.010156}
+        for allowed, holds in (({"rmse_energy": rounding}, True), ({}, False)):
+            proof = proofs.Proof()
+            proofs.prove_start(proof, found, ours, allowed)
+            assert proof.checks[0]["ok"] is holds
+
 
 class TestOptions:
     def test_the_list_of_options_is_that_of_mace(self):

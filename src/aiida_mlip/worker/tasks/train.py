@@ -101,14 +101,17 @@ def _prove(context: Context, plan: Plan, curve: Curve, model: Any) -> proofs.Pro
             initial, model, plan.data.elements()
         )
         if curve.first_loss is not None and not plan.is_restart and curve.initial:
-            proofs.prove_start(proof, curve.initial[NEW_HEAD], _errors_at_start(plan))
+            proofs.prove_start(proof, curve.initial[NEW_HEAD], *_errors_at_start(plan))
     return proof
 
 
-def _errors_at_start(plan: Plan) -> dict[str, float]:
-    """Return validation errors of the foundation model with the new E0s, over the frames that mace counts."""
+def _errors_at_start(plan: Plan) -> tuple[dict[str, float], dict[str, float]]:
+    """Return validation errors of the foundation model with the new E0s, over the frames that mace counts.
+
+    With them, by how much mace's own may differ because of the type it computes in.
+    """
     if plan.foundation is None:
-        return {}
+        return {}, {}
     potential = bind(plan.foundation.potential.model, device=plan.settings.device, dtype=plan.settings.dtype, head=None)
     old = potential.info.e0s[potential.info.head]
     shift = {symbol: value - old[symbol] for symbol, value in plan.e0s[NEW_HEAD].items()}
@@ -117,7 +120,9 @@ def _errors_at_start(plan: Plan) -> dict[str, float]:
     found = potential.evaluate(frames, batch_size=plan.settings.valid_batch_size, stress=False)
     energies = found.energies + [composition_energy(atoms, shift) for atoms in frames]
     cell = error_table(frames, Predictions(energies, found.forces, found.stresses))["all"]
-    return {f"rmse_{name}": cell[name]["rmse"] for name in ("energy", "forces") if name in cell}
+    errors = {f"rmse_{name}": cell[name]["rmse"] for name in ("energy", "forces") if name in cell}
+    sizes = [len(atoms) for atoms in frames]
+    return errors, {"rmse_energy": proofs.energy_rounding(list(energies), sizes, plan.settings)}
 
 
 def _payload(context: Context, plan: Plan, keeper: CheckpointKeeper, model: Any, proof: proofs.Proof) -> dict[str, Any]:
