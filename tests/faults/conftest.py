@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,7 @@ class House:
         self.work = work
         self.killed = 0
         self.restarts = 0
+        self.sockets: list[Path] = []
         self.computer = register_computer(local_config(work_dir=work, cpus=1, poll_interval=0.2))
         self.code = register_worker(self.computer, local_worker(cpus=1), zipapp)
         self.foundation = PotentialData(tiny[0], {**tiny[1], "name": "tiny"}).store()
@@ -107,6 +109,7 @@ class House:
         :param processes: of the daemon, where they were looked up before and every millisecond counts.
         """
         processes = processes or self.daemon()
+        self.sockets.append(Path(get_daemon_client(PROFILE).get_circus_socket_directory()))
         assert len(processes) >= 3, processes
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -131,6 +134,8 @@ class House:
         for process in (*alive, *jobs):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        for folder in self.sockets:  # circus removes its sockets when it is stopped, and was killed
+            shutil.rmtree(folder, ignore_errors=True)
         get_manager().reset_profile()
         assert not alive
         assert not jobs
