@@ -16,8 +16,12 @@ from aiida.plugins import CalculationFactory
 from ase import Atoms
 from ase.build import bulk
 
+from aiida_mlip.calculations.checks.md import check_uncertainty
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.schema.dynamics import MDSettings
+from aiida_mlip.schema.potential import PotentialInfo
+from aiida_mlip.science.uncertainty.model import UncertaintyHeader
 
 STAGE = {"steps": 20, "temperature": 600.0}
 
@@ -136,6 +140,7 @@ def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (lambda inputs: {**inputs, "structures": DatasetData([Atoms("W")])}, "one atom alone has no dynamics"),
         (lambda inputs: {**inputs, "potentials": {}}, "there is nothing to run with"),
         (changed(head="other"), "the potential has no such head"),
+        (changed(stop={"density": (2.0, 0.5)}), "settings.stop.density = .*: needs a lower limit"),
     ],
 )
 def test_what_is_wrong_is_refused_before_anything_is_submitted(
@@ -143,3 +148,21 @@ def test_what_is_wrong_is_refused_before_anything_is_submitted(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         run(change(dynamics))
+
+
+def test_an_uncertainty_of_another_head_is_refused_before_submission() -> None:
+    """The scales of one head say nothing of another; the worker would find out after the queue."""
+    settings = MDSettings.model_validate({"walkers": {"a": {"stages": [STAGE], "seed": 1}}})
+    facts = {"architecture": "mace", "elements": ("W",), "r_max": 5, "dtype": "float64", "num_parameters": 1}
+    infos = {"m": PotentialInfo(**facts, heads=("pbe", "scan"), head="pbe", sha256="abc")}
+    header = UncertaintyHeader(
+        kind="shallow", sha256=("abc",), head="scan", elements=("W",), energy_scale=1.0, forces_scale=1.0
+    )
+    (message,) = check_uncertainty(settings, infos, header)
+    assert (
+        "uncertainty = <of head 'scan'>: the potentials are used with head 'pbe'. Set settings.head to 'scan'"
+        in message
+    )
+    assert not list(check_uncertainty(settings.model_copy(update={"head": "scan"}), infos, header))
+    (message,) = check_uncertainty(settings, infos, header.model_copy(update={"head": "pbe", "sha256": ("xyz",)}))
+    assert "the potentials given are abc" in message

@@ -138,6 +138,18 @@ def test_sets_that_are_not_known_yet_are_not_missed() -> None:
     assert len(list(check_uncertainty_sets(settings, None, None, complete=True))) == 1
 
 
+def test_labels_that_were_trained_on_do_not_calibrate(
+    aiida_profile: Any, emt_frames: Callable[..., list[Atoms]]
+) -> None:
+    settings = UncertaintySettings(method={"kind": "shallow"})
+    frames = emt_frames(4, 3)
+    training, calibration = DatasetData(frames[:3]), DatasetData(frames[2:])
+    (message,) = check_uncertainty_sets(settings, training, calibration, complete=True)
+    assert "calibration_set" in message
+    assert "1 of its configurations are in training_set too" in message
+    assert not list(check_uncertainty_sets(settings, training, DatasetData(frames[3:]), complete=True))
+
+
 def test_the_job_names_its_files(committee: dict[str, Any], emt_frames: Callable[..., list[Atoms]]) -> None:
     from aiida.common.folders import SandboxFolder
     from aiida.engine.utils import instantiate_process

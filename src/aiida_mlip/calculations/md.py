@@ -12,6 +12,7 @@ from aiida.orm import ArrayData, Dict, RemoteData
 from aiida_mlip.calculations import checks
 from aiida_mlip.calculations.base import FileNode, MlipCalculation
 from aiida_mlip.calculations.checks.md import check_members_known, check_uncertainty, check_walkers
+from aiida_mlip.calculations.checks.sets import check_finite
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.data.trajectory import MDTrajectoryData
@@ -102,9 +103,9 @@ class MDCalculation(MlipCalculation):
         infos = {name: node.info for name, node in potentials.items()}
         structures: DatasetData | None = inputs.get("structures")
         if structures is not None:
+            yield from check_finite({"structures": structures})
             yield from check_members_known(infos, structures.elements, typed.head)
             yield from check_walkers(typed, list(structures.frames()))
         if infos:
             uncertainty: UncertaintyData | None = inputs.get("uncertainty")
-            owners = None if uncertainty is None else uncertainty.potentials_sha256
-            yield from check_uncertainty(typed, infos, owners)
+            yield from check_uncertainty(typed, infos, None if uncertainty is None else uncertainty.header)

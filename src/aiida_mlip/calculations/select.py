@@ -12,6 +12,7 @@ from aiida.orm import Dict
 from aiida_mlip.calculations import checks
 from aiida_mlip.calculations.base import FileNode, MlipCalculation
 from aiida_mlip.calculations.checks.select import check_trajectories
+from aiida_mlip.calculations.checks.sets import check_finite
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.data.trajectory import MDTrajectoryData
@@ -70,6 +71,7 @@ class SelectCalculation(MlipCalculation):
         info = potential.info if potential is not None else None
         largest = settings.get("max_label_atoms") if settings is not None else None
         yield from check_trajectories(trajectories, largest, info)
+        yield from check_finite({"known": inputs.get("known")})
         if info is not None:
             yield from checks.check_potential(info, {"known": inputs.get("known")})
             if settings is not None:

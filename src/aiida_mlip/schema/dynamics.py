@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from ase.data import atomic_numbers
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from aiida_mlip.schema.potential import Device, Dtype
 from aiida_mlip.science.models import StrictModel
@@ -18,6 +19,16 @@ WALKERS_FILE = "walkers.json"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 """Names of walkers become names of outputs, in which AiiDA allows no two underscores in a row."""
+
+
+def _around_one(window: tuple[float, float]) -> tuple[float, float]:
+    if not 0.0 <= window[0] < 1.0 < window[1]:
+        raise ValueError("needs a lower limit from 0 to below 1 and an upper one above 1, e.g. (0.5, 2.0)")
+    return window
+
+
+DensityWindow = Annotated[tuple[float, float], AfterValidator(_around_one)]
+"""Lower and upper limit in multiples of the first density, which itself is 1."""
 
 
 class NVE(StrictModel):
@@ -69,6 +80,12 @@ class Stage(StrictModel):
     pressure: float | None = Field(default=None, description="[GPa]; for constant pressure only")
     pressure_end: float | None = Field(default=None, description="[GPa]; None: constant")
 
+    @model_validator(mode="after")
+    def _pressure_has_a_start(self) -> Stage:
+        if self.pressure_end is not None and self.pressure is None:
+            raise ValueError(f"pressure_end = {self.pressure_end} without pressure: give the pressure at the start too")
+        return self
+
 
 class Walker(StrictModel):
     """One trajectory: where it starts, what it goes through, and its random numbers."""
@@ -94,8 +111,15 @@ class StopRules(StrictModel):
     ions: tuple[str, ...] = Field(
         default=("Li", "Na", "K", "Rb", "Cs"), description="elements whose contacts at the start are not bonds"
     )
-    density: tuple[float, float] | None = Field(default=(0.5, 2.0), description="multiples of the first density")
+    density: DensityWindow | None = Field(default=(0.5, 2.0), description="multiples of the first density")
     force: float | None = Field(default=None, gt=0, description="largest force on an atom [eV/Å]")
+
+    @field_validator("ions")
+    @classmethod
+    def _ions_are_elements(cls, ions: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [symbol for symbol in ions if not atomic_numbers.get(symbol)]:
+            raise ValueError(f"{', '.join(unknown)}: no chemical symbol; write e.g. 'Li'")
+        return ions
 
 
 StopRule = Literal[
@@ -148,6 +172,26 @@ class MDSettings(StrictModel):
                     f"walkers: {name!r} is no name of an output; use letters, digits and single underscores, "
                     "with a letter first, e.g. 't300_s0_w1'"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _walkers_differ(self) -> MDSettings:
+        seen: dict[str, str] = {}
+        for name, walker in self.walkers.items():
+            first = seen.setdefault(walker.model_dump_json(), name)
+            if first != name:
+                raise ValueError(
+                    f"walkers.{name} is the same run as walkers.{first}: give it another seed, or leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _bias_has_a_thermostat(self) -> MDSettings:
+        if self.hal is not None and self.ensemble.kind == "nve":
+            raise ValueError(
+                "hal with ensemble 'nve': the bias does work that nothing takes away, and the walker heats up without "
+                "end; use an ensemble with a thermostat, e.g. 'nvt_langevin'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from aiida_mlip.schema.dynamics import DensityWindow
 from aiida_mlip.schema.potential import Device, Dtype
 from aiida_mlip.science.models import StrictModel
 
@@ -51,7 +52,7 @@ class GeometryFilters(StrictModel):
 
     min_distance: float | None = Field(default=0.6, gt=0, description="closest pair, times the sum of covalent radii")
     max_force: float | None = Field(default=50.0, gt=0, description="largest predicted force on an atom [eV/Å]")
-    density: tuple[float, float] | None = Field(default=(0.6, 1.6), description="multiples of the start's density")
+    density: DensityWindow | None = Field(default=(0.6, 1.6), description="multiples of the start's density")
 
 
 class SelectionSettings(StrictModel):

@@ -12,6 +12,7 @@ from aiida_mlip.schema.dynamics import MDSettings
 from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.science.dynamics.observables import is_bulk
 from aiida_mlip.science.dynamics.stop_rules import needs_uncertainty
+from aiida_mlip.science.uncertainty.model import UncertaintyHeader
 
 
 def check_walkers(settings: MDSettings, structures: Sequence[Atoms]) -> Iterator[str]:
@@ -53,26 +54,36 @@ def check_members_known(infos: Mapping[str, PotentialInfo], elements: Sequence[s
 
 
 def check_uncertainty(
-    settings: MDSettings, infos: Mapping[str, PotentialInfo], owners: Sequence[str] | None
+    settings: MDSettings, infos: Mapping[str, PotentialInfo], header: UncertaintyHeader | None
 ) -> Iterator[str]:
-    """Refuse rules and a bias that need an uncertainty where there is none, and one of other potentials.
+    """Refuse rules and a bias that need an uncertainty where there is none, and one of other potentials or heads.
 
-    :param owners: sha256 of the potentials that the uncertainty belongs to; None: there is no uncertainty.
+    :param header: of the uncertainty; None: there is no uncertainty.
     """
-    if owners is None and len(infos) < 2:
-        fields = [f"stop.{name}" for name in needs_uncertainty(settings.stop)]
-        for field in [*fields, *(["hal"] if settings.hal is not None else [])]:
+    if header is None:
+        wanted = [f"stop.{name}" for name in needs_uncertainty(settings.stop)]
+        wanted += ["hal"] if settings.hal is not None else []
+        for field in wanted if len(infos) < 2 else ():
             yield refusal(
                 f"settings.{field}",
                 getattr(settings.stop, field.removeprefix("stop."), "given"),
                 "one potential alone has no uncertainty",
                 "Give several potentials or the output of mlip.uncertainty, or leave it out",
             )
+        return
     found = [infos[name].sha256 for name in sorted(infos)]
-    if owners is not None and list(owners) != found:
+    heads = {settings.head or info.head for info in infos.values()}
+    if header.head not in heads or len(heads) > 1:
         yield refusal(
             "uncertainty",
-            f"<of potentials with sha256 {listed(item[:12] for item in owners)}>",
+            f"<of head {header.head!r}>",
+            f"the potentials are used with head {listed(map(repr, sorted(heads)))}",
+            f"Set settings.head to {header.head!r}, or run mlip.uncertainty for the other head",
+        )
+    if list(header.sha256) != found:
+        yield refusal(
+            "uncertainty",
+            f"<of potentials with sha256 {listed(item[:12] for item in header.sha256)}>",
             f"the potentials given are {listed(str(item)[:12] for item in found)}",
             "Run mlip.uncertainty for these potentials, with the same names of the members",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from aiida_mlip.calculations.checks.potential import check_head
-from aiida_mlip.calculations.checks.sets import check_finite
+from aiida_mlip.calculations.checks.sets import check_finite, check_overlap
 from aiida_mlip.calculations.checks.wording import LabelledSet, describe, listed, refusal
 from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.schema.uncertainty import UncertaintySettings
@@ -63,6 +63,8 @@ def check_uncertainty_sets(
             f"settings.method.kind = {kind!r} is fitted to it",
             "Give the data set that the potential was trained on, or use kind 'deep'",
         )
+    if training is not None and calibration is not None:
+        yield from check_overlap(training, calibration, ("training_set", "calibration_set"))
     for field, data in (("training_set", training), ("calibration_set", calibration)):
         if data is not None and (field == "calibration_set" or kind != "deep") and not data.labels.get(keys.FORCES, 0):
             yield refusal(
