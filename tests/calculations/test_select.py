@@ -62,7 +62,7 @@ def test_selected_frames_know_their_trajectory(selection: dict[str, Any]) -> Non
         assert origin is not None
         assert orm.load_node(origin.trajectory).uuid == hot.uuid
         assert (origin.kind, origin.generation) == ("md", 2)
-        assert atoms.info[GROUP] == hot.uuid[:8]
+        assert atoms.info[GROUP] == hot.base.attributes.get("sha256")[:8]
     with enable_caching():
         _, second = run(selection)
     assert second.base.caching.get_cache_source() == process.uuid

@@ -44,7 +44,7 @@ class SelectParser(MlipParser):
             raise ParsingError(
                 "ERROR_MISSING_FILE", f"{SELECTED_FILE} has a frame of no walker of this job. Submit again."
             )
-        uuid = str(trajectories[origin.walker].uuid)
-        traced = set_origin(atoms, origin.model_copy(update={"trajectory": uuid}))
-        traced.info[GROUP] = uuid[:8]
+        trajectory = trajectories[origin.walker]
+        traced = set_origin(atoms, origin.model_copy(update={"trajectory": str(trajectory.uuid)}))
+        traced.info[GROUP] = trajectory.base.attributes.get("sha256")[:8]  # the same whenever it is run again
         return traced

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from aiida_mlip.schema.dynamics import StopRule, StopRules
+from aiida_mlip.schema.job import Task
 from aiida_mlip.science.dynamics.stop_rules import BOND_FACTOR, temperature_factor
 from aiida_mlip.worker.dynamics.integrators import INTEGRATORS
 
@@ -26,3 +27,9 @@ def test_rules_ensembles_and_limits(repository: Path) -> None:
         assert f"{temperature_factor(1.0, 3 * atoms - 3):.1f}" == factor
         assert f"{factor} for {atoms}" in text
     assert temperature_factor(3.0, 45) == 3.0 < temperature_factor(3.0, 39)
+
+
+def test_the_page_of_the_worker_names_every_task(repository: Path) -> None:
+    text = (repository / "docs/source/topics/worker.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `task` \| (.*) \|$", text, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == set(get_args(Task))
