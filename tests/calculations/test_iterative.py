@@ -296,6 +296,19 @@ def test_members_that_agree_exactly_have_not_converged(nodes) -> None:
     assert records.rungs_converged(typed, record) == [False, False]
 
 
+def test_errors_without_a_hold_out_set_are_said_to_be_of_the_validation_set(nodes) -> None:
+    made = nodes()
+    frames = made.pop("holdout")
+    for member in ("member_00", "member_01"):
+        made[f"predictions_{member}_validation"] = made.pop(f"predictions_{member}_holdout")
+        errors = made[f"evaluation_{member}"]["errors"]["holdout"]
+        made[f"evaluation_{member}"] = orm.Dict({"errors": {"validation": errors}, "timings": {"total": 1.0}})
+    history = records.add_generation(records.start_history(), settings(), **made, validation=frames)
+    (record,) = History(**history.get_dict()).generations
+    assert record.errors["committee"]["all"]["forces"]["rmse"] == pytest.approx(0.1)
+    assert any("nothing is held out" in warning for warning in record.warnings)
+
+
 def test_a_rising_ladder_climbs_on_where_there_is_nothing_to_label(nodes) -> None:
     rising = settings(ladder="rising", conditions=[*CONDITIONS, {**CONDITIONS[1], "name": "t2000"}])
     quiet = nodes(fraction=0.0, stopped=None)

@@ -7,6 +7,7 @@ import os
 import re
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from aiida_mlip.cli import main
 from aiida_mlip.provenance.ancestry import ancestry
 from aiida_mlip.provenance.frame import frame_way, way_lines
 from aiida_mlip.provenance.lineage import label_calculations, orphans, traced_frames
-from aiida_mlip.report import key_figure
+from aiida_mlip.report import key_figure, loop_words
 from aiida_mlip.report.asked import asked_by_loop
 from aiida_mlip.report.loop import Loop, saving
 from aiida_mlip.report.loop_words import ended
@@ -25,6 +26,7 @@ from aiida_mlip.report.numbers import error
 from aiida_mlip.report.outcome import write_outcome
 from aiida_mlip.report.page import render
 from aiida_mlip.report.pages import PAGES
+from aiida_mlip.report.sections import holdout
 from aiida_mlip.report.subject import Subject
 from aiida_mlip.report.text import print_summary
 from aiida_mlip.science import keys
@@ -151,6 +153,19 @@ def test_nothing_is_said_of_what_was_saved_where_no_label_has_a_cost(loop):
     )
     found = saving(Loop(loop.history.model_copy(update={"start": free}), generations))
     assert found.core_seconds is None
+
+
+def test_errors_of_the_validation_set_are_not_called_held_out(loop):
+    generations = tuple(
+        type(item)(item.record.model_copy(update={"frames": {"training": 9, "validation": 3}}), item.steps)
+        for item in loop.generations
+    )
+    assert {item.measured_on for item in loop.generations} == {"hold-out set"}
+    assert {item.measured_on for item in generations} == {"validation set"}
+    changed = SimpleNamespace(loop=Loop(loop.history, generations), node=SimpleNamespace(exit_status=0))
+    assert "validation configuration" in " ".join(loop_words.sentences(changed))
+    assert any("validation set" in item["name"] for item in loop_words.cards(changed))
+    assert holdout.collect(changed)["measured_on"] == "validation set"
 
 
 @pytest.mark.parametrize(

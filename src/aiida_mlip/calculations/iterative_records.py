@@ -280,6 +280,8 @@ def _warnings(nodes: Mapping[str, Any]) -> list[str]:
             worst = [item for item in training_outliers(frames, predictions_of(node)) if item.index not in seen]
             seen |= {item.index for item in worst}
             found += [str(item) for item in worst]
+    if HOLDOUT not in nodes and "validation" in nodes:
+        found.append("nothing is held out: the errors are of the validation set, by which the best epochs were chosen")
     for name in ("uncertainty", "selection"):
         found += [f"{name}: {text}" for text in (nodes[name].get("warnings", []) if name in nodes else [])]
     return found

@@ -58,6 +58,12 @@ class Generation:
             found = next(iter(self.record.errors.values()))
         return found or {}
 
+    @property
+    def measured_on(self) -> str:
+        """Return the set that the errors are of: the validation set where nothing was held out."""
+        frames = self.record.frames
+        return "validation set" if "validation" in frames and "holdout" not in frames else "hold-out set"
+
     def error(self, quantity: str, member: str = COMMITTEE) -> float | None:
         """Return the root mean square error on the hold-out set [eV/atom, eV/Å, eV/Å^3]."""
         number = self.table(member).get("all", {}).get(quantity, {}).get("rmse")

@@ -65,7 +65,8 @@ def _errors(loop: Loop) -> str:
             parts.append(
                 f"{item.title.lower()} {error(before, key)} → {error(after, key)} {item.unit}{moved and f' ({moved})'}"
             )
-    frames = plural(int(last.table().get("all", {}).get("frames", 0)), "held-out configuration")
+    kind = "held-out" if last.measured_on == "hold-out set" else "validation"
+    frames = plural(int(last.table().get("all", {}).get("frames", 0)), f"{kind} configuration")
     return f"Errors on {frames}, first and last generation: {'; '.join(parts)}."
 
 
@@ -117,7 +118,7 @@ def _error_cards(loop: Loop) -> Iterator[Card]:
         if after is None:
             continue
         moved = change(before, after) if first is not last else None
-        title, number = f"{item.title} error, hold-out set", error(after, key)
+        title, number = f"{item.title} error, {last.measured_on}", error(after, key)
         if moved is None:
             yield card(title, number, item.unit, "root mean square")
         else:

@@ -22,6 +22,7 @@ def collect(subject: Subject) -> Content:
         "rows": rows,
         "quantities_shown": [key for key in QUANTITIES if any(row["errors"][key] is not None for row in rows)],
         "figure": loop_figures.counts(loop) if any(row["counts"] for row in rows) else None,
+        "measured_on": loop.last.measured_on,
         "start": loop.start,
         "filtered": any(row["counts"].filtered for row in rows if row["counts"]),
     }

@@ -23,6 +23,7 @@ def collect(subject: Subject) -> Content:
         "tables": list(_tables(loop)),
         "several": any(len(item.members) > 1 for item in loop.measured),
         "frames": loop.measured[-1].table().get("all", {}).get("frames", 0),
+        "measured_on": loop.measured[-1].measured_on,
     }
 
 

@@ -37,9 +37,10 @@ def _of_loop(loop: Loop) -> Iterator[tuple[str, str]]:
         estimate = uncertainty_result(item.record.uncertainty)
         own: Mapping[str, object] = results(item.steps.get("select"))
         listed = own.get("warnings", ())
-        texts = [*item.record.warnings, *(estimate.warnings if estimate is not None else ())]
-        texts += [str(text) for text in listed] if isinstance(listed, list | tuple) else []
-        for text in texts:
+        said = item.record.warnings
+        texts = [f"uncertainty: {text}" for text in (estimate.warnings if estimate is not None else ())]
+        texts += [f"selection: {text}" for text in listed] if isinstance(listed, list | tuple) else []
+        for text in dict.fromkeys((*said, *texts)):  # the record has them too
             yield text, item.title
 
 
