@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from aiida.orm import ProcessNode, QueryBuilder
+from ase.build import bulk
 from click.testing import CliRunner, Result
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "iterative.yaml"
@@ -29,6 +30,7 @@ def launch(aiida_profile_clean, worker_code, tiny_potential, emt_frames, tmp_pat
     info = {**known, "r_max": 6.0, "dtype": "float64", "num_parameters": 0, "name": "EMT"}
     PotentialData(io.BytesIO(json.dumps(known).encode()), info).store()
     DatasetData(emt_frames(2, seed=3)).store().label = "cells"
+    DatasetData([bulk("Al", "fcc", a=4.05)]).store().label = "unlabelled"
     valid = {"computer": "localhost", "potential": "tiny", "structures": "cells", "teacher": "EMT", "protocol": "fast"}
 
     def function(*, dash: bool = False, **changes: object) -> Result:
@@ -99,9 +101,10 @@ def test_the_example_names_what_the_protocol_knows() -> None:
         ({"overrides": {"training": None}}, ["overrides.training = None", "leave it out"]),
         ({"overrides": {"md": ["dtype"]}}, ["overrides.md = ['dtype']", "field: value"]),
         ({"walltime": "soon"}, ["walltime", "HH:MM:SS"]),
-        ({"holdout": "cells"}, ["holdout", "2 configurations", "neither", "mlip.label"]),
-        ({"training_set": "cells"}, ["training_set", "neither"]),
-        ({"overrides": {"label": {"isolated_atoms": ["W"]}}}, ["label: settings.isolated_atoms", "lacks W"]),
+        ({"holdout": "unlabelled"}, ["holdout", "1 configurations", "neither", "mlip.label"]),
+        ({"training_set": "unlabelled"}, ["training_set", "neither"]),
+        ({"structures": "unlabelled"}, ["label: configurations", "Al"]),
+        ({"overrides": {"label": {"isolated_atoms": ["W"]}}}, ["settings.isolated_atoms", "lacks W"]),
         ({"teacher": None, "pw": {**PW, "code": "nothing@localhost"}}, ["pw.code = 'nothing@localhost'"]),
         ({"teacher": None, "pw": {**PW, "parameters": {"SYSTEM": 30}}}, ["pw.parameters.SYSTEM"]),
     ],
