@@ -103,7 +103,7 @@ def test_the_example_names_what_the_protocol_knows() -> None:
         ({"walltime": "soon"}, ["walltime", "HH:MM:SS"]),
         ({"holdout": "unlabelled"}, ["holdout", "1 configurations", "neither", "mlip.label"]),
         ({"training_set": "unlabelled"}, ["training_set", "neither"]),
-        ({"structures": "unlabelled"}, ["label: configurations", "Al"]),
+        ({"structures": "unlabelled"}, ["label: potential = 'EMT'", "lacks Al"]),
         ({"overrides": {"label": {"isolated_atoms": ["W"]}}}, ["settings.isolated_atoms", "lacks W"]),
         ({"teacher": None, "pw": {**PW, "code": "nothing@localhost"}}, ["pw.code = 'nothing@localhost'"]),
         ({"teacher": None, "pw": {**PW, "parameters": {"SYSTEM": 30}}}, ["pw.parameters.SYSTEM"]),
