@@ -53,7 +53,7 @@ class Asked:
 
     @cached_property
     def forces_error(self) -> Array | None:
-        """Return |prediction - label| of the force on each atom [eV/Å], shape (n,); None where one is not known."""
+        """Return ``|prediction - label|`` of the force on each atom [eV/Å], shape (n,); None where one is not known."""
         if self.labelled is None or self.predicted is None or keys.FORCES not in self.labelled.arrays:
             return None
         forces = self.predicted.arrays.get("forces")

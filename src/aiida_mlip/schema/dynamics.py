@@ -139,8 +139,8 @@ StopRule = Literal[
 class Hal(StrictModel):
     """Hyperactive learning: the dynamics runs on E - tau sigma, so that it goes where the model is unsure.
 
-    tau = ``tau_rel`` <|F|> / <|dsigma/dx|>, averages over the last ``window`` steps; 0 during the first window. Source:
-    van der Oord et al., npj Comput. Mater. 9, 168 (2023).
+    ``tau = tau_rel <|F|> / <|dsigma/dx|>``, averages over the last ``window`` steps; 0 during the first window.
+    Source: van der Oord et al., npj Comput. Mater. 9, 168 (2023).
     """
 
     tau_rel: float = Field(default=0.2, gt=0, description="strength of the bias relative to the mean force")

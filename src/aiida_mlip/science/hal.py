@@ -1,6 +1,6 @@
 """Strength of the bias of hyperactive learning: dynamics on E - tau sigma.
 
-tau = tau_rel <|F|> / <|dsigma/dx|>, with averages over the last ``window`` steps, and 0 until there are as many.
+``tau = tau_rel <|F|> / <|dsigma/dx|>``, with averages over the last ``window`` steps, and 0 until there are as many.
 Source: van der Oord et al., npj Comput. Mater. 9, 168 (2023).
 """
 

@@ -3,20 +3,20 @@
 A frame has numbers, positions, cell and periodicity, and what the dynamics knew of it. Read back, that is in
 ``atoms.info`` and ``atoms.arrays`` under these names:
 
-==========================  =========================================================================
-``step``, ``stage``         steps of the dynamics since its start, and index of the stage (both int)
-``time_fs``                 time since the start [fs]
-``temperature``             target temperature [K]
-``pressure``                target pressure [GPa]; absent where there is none
+=============================  =======================================================================
+``step``, ``stage``            steps of the dynamics since its start, and index of the stage (both int)
+``time_fs``                    time since the start [fs]
+``temperature``                target temperature [K]
+``pressure``                   target pressure [GPa]; absent where there is none
 ``instantaneous_temperature``  of the momenta [K]
-``energy``                  total energy of the cell [eV]
-``energy_sigma``            its uncertainty [eV]; absent where there is none
-``max_forces_sigma``        largest uncertainty of an atom's force [eV/Å]; absent where there is none
-``stopped``                 whether this frame broke the rule that ended the run (bool)
-``forces``                  array, [eV/Å], shape (n, 3)
-``forces_sigma``            array, uncertainty of each atom's force [eV/Å], shape (n,); absent where there is none
-``velocities``              array, [Å/fs], shape (n, 3); absent where they were not kept
-==========================  =========================================================================
+``energy``                     total energy of the cell [eV]
+``energy_sigma``               its uncertainty [eV]; absent where there is none
+``max_forces_sigma``           largest uncertainty of an atom's force [eV/Å]; absent where there is none
+``stopped``                    whether this frame broke the rule that ended the run (bool)
+``forces``                     array, [eV/Å], shape (n, 3)
+``forces_sigma``               array, uncertainty of each atom's force [eV/Å], shape (n,); absent where there is none
+``velocities``                 array, [Å/fs], shape (n, 3); absent where they were not kept
+=============================  =======================================================================
 
 ASE reads the files too, but makes a calculator of ``energy`` and ``forces``.
 """

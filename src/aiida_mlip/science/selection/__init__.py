@@ -3,7 +3,7 @@
 Pure functions on lists of frames; where the descriptors come from is the caller's business.
 """
 
-from aiida_mlip.science.selection.choose import Budget, Candidate, Choice, Chosen, choose
+from aiida_mlip.science.selection.choice import Budget, Candidate, Choice, Chosen, choose
 from aiida_mlip.science.selection.filters import mass_density, refused_by
 from aiida_mlip.science.selection.geometry import geometric_descriptors
 from aiida_mlip.science.selection.levels import Level, classify

@@ -10,7 +10,7 @@ from ase import Atoms
 from aiida_mlip.science.iterative.ladder import condition_of
 from aiida_mlip.science.keys import CONFIG_TYPE
 from aiida_mlip.science.origin import Origin, set_origin
-from aiida_mlip.science.selection.choose import Candidate, Choice, Chosen
+from aiida_mlip.science.selection.choice import Candidate, Choice, Chosen
 from aiida_mlip.science.selection.levels import Level
 from aiida_mlip.science.selection.sift import Sifted
 
@@ -28,7 +28,7 @@ def selected_frame(
 ) -> Atoms:
     """Return a frame to be labelled: its geometry, type and origin, and nothing that the dynamics knew besides.
 
-    :param unit: as in :class:`~aiida_mlip.science.selection.choose.Chosen`.
+    :param unit: as in :class:`~aiida_mlip.science.selection.choice.Chosen`.
     """
     frame, info = candidate.atoms, candidate.atoms.info
     bare = Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from aiida_mlip.science.selection.choose import Candidate
+from aiida_mlip.science.selection.choice import Candidate
 from aiida_mlip.science.selection.filters import mass_density, refused_by
 from aiida_mlip.science.selection.levels import Level, classify
 

@@ -19,7 +19,7 @@ def energy_spread(energies: FloatArray) -> float:
 
 
 def forces_spread(forces: FloatArray) -> FloatArray:
-    """Return sqrt(mean_k |F_k,i - mean F_i|^2) of each atom [eV/Å], shape (n,).
+    """Return ``sqrt(mean_k |F_k,i - mean F_i|^2)`` of each atom [eV/Å], shape (n,).
 
     :param forces: of each member [eV/Å], shape (K, n, 3).
     """
@@ -46,7 +46,7 @@ def spread_gradient(energies: FloatArray, gradients: FloatArray) -> FloatArray:
 
 
 def relative_forces_sigma(forces_sigma: FloatArray, forces: FloatArray, floor: float = 0.2) -> FloatArray:
-    """Return sigma_F,i / (|F_i| + floor) of each atom, shape (n,).
+    """Return ``sigma_F,i / (|F_i| + floor)`` of each atom, shape (n,).
 
     :param forces_sigma: [eV/Å], shape (n,).
     :param forces: mean forces [eV/Å], shape (n, 3).

@@ -54,8 +54,8 @@ class UncertaintyModel:
     :param header: kind, scales, and what it belongs to.
     :param arrays: ``deep``: ``shifts`` [eV], shape (members, elements), taken off the members' energies for each atom.
         ``shallow`` and ``last_layer_bayes``: ``centres``, shape (elements, features), taken off the features for each
-        atom; ``factor``, shape (rows, features), so that sigma_E = |factor f| [eV]; ``directions``, shape
-        (directions, features), so that sigma_F,i^2 = sum_d |d (directions_d f) / d x_i|^2.
+        atom; ``factor``, shape (rows, features), so that ``sigma_E = |factor f|`` [eV]; ``directions``, shape
+        (directions, features), so that ``sigma_F,i^2 = sum_d |d (directions_d f) / d x_i|^2``.
     """
 
     header: UncertaintyHeader

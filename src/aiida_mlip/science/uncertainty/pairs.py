@@ -21,10 +21,10 @@ class Pairs:
     """Raw uncertainties and errors of ``n`` configurations with ``a`` atoms in all; NaN where there is no label.
 
     :param forces_sigma: of each atom [eV/Å], shape (a,).
-    :param forces_error: |F - label| of each atom [eV/Å], shape (a,).
+    :param forces_error: ``|F - label|`` of each atom [eV/Å], shape (a,).
     :param frame: index of the configuration of each atom, shape (a,).
     :param energy_sigma: per atom [eV/atom], shape (n,).
-    :param energy_error: |E - label| per atom, without an offset for each element [eV/atom], shape (n,).
+    :param energy_error: ``|E - label|`` per atom, without an offset for each element [eV/atom], shape (n,).
     :param types: config_type of each configuration.
     """
 

@@ -119,7 +119,7 @@ def mean_eigenvalue(gram: FloatArray) -> float:
 
 
 def posterior_factor(gram: FloatArray, regularisation: float) -> FloatArray:
-    """Return L with L^T L = (A^T A + lambda)^-1, shape (d, d); the uncertainty of a prediction is |L f|.
+    """Return L with L^T L = (A^T A + lambda)^-1, shape (d, d); the uncertainty of a prediction is ``|L f|``.
 
     :param gram: A^T A, shape (d, d).
     :param regularisation: lambda in units of the mean eigenvalue.

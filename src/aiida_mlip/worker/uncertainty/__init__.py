@@ -19,7 +19,8 @@ class Estimate:
     :param forces: mean forces [eV/Å], shape (n, 3).
     :param stress: mean stress [eV/Å^3], ASE's sign and Voigt order, shape (6,); None without three periodic directions.
     :param energy_sigma: uncertainty of the total energy [eV]; None where the estimator has none.
-    :param forces_sigma: sqrt(mean_k |F_k,i - mean F_i|^2) of each atom [eV/Å], shape (n,); None where not asked for.
+    :param forces_sigma: ``sqrt(mean_k |F_k,i - mean F_i|^2)`` of each atom [eV/Å], shape (n,); None where not
+        asked for.
     :param sigma_forces: -d energy_sigma / d positions [eV/Å], shape (n, 3); None where not asked for.
     :param sigma_stress: derivative of energy_sigma by strain over the volume, as the stress is of the energy
         [eV/Å^3], shape (6,); None where not asked for, or without a stress.
