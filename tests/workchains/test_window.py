@@ -65,12 +65,15 @@ def bash(localhost):
 
 
 def test_a_slow_process_does_not_hold_the_others_up(bash) -> None:
-    """One of 4 s beside eight of none: with a window of two, all the others end before it."""
-    outputs, node = run_get_node(Sleepers, code=bash, seconds=orm.List([4, 0, 0, 0, 0, 0, 0]), size=orm.Int(2))
+    """One of 6 s beside six of none: a window that waited for its slowest would take the first job with the second.
+
+    How many of the others end before it depends on how busy the machine is; two are enough to tell.
+    """
+    outputs, node = run_get_node(Sleepers, code=bash, seconds=orm.List([6, 0, 0, 0, 0, 0, 0]), size=orm.Int(2))
     assert node.is_finished_ok, node.exception
     order = outputs["order"].get_list()
     assert sorted(order) == [f"job_{index}" for index in range(7)]
-    assert order[-1] == "job_0"
+    assert order.index("job_0") >= 2
     times = sorted((child.ctime, child.mtime) for child in node.called)
     at_a_time = [sum(start <= begun < end for start, end in times) for begun, _ in times[:7]]
     assert max(at_a_time) <= 2
