@@ -77,7 +77,8 @@ def test_a_job_that_was_killed_goes_on_and_the_trajectory_is_whole(run: Run, tmp
 
 
 def test_time_for_nothing_says_so(run: Run) -> None:
-    _, node = run(10**8, options={"max_wallclock_seconds": 1})
+    many = bulk("W", "bcc", a=3.2, cubic=True) * (25, 25, 25)  # one step takes longer than the time on any machine
+    _, node = run(10**8, options={"max_wallclock_seconds": 1}, structure=many)
     assert [job.exit_status for job in jobs(node)] == [401]
     assert node.exit_status == 452
 

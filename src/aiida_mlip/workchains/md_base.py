@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from aiida.common import AttributeDict
-from aiida.engine import ProcessHandlerReport, ProcessSpec, process_handler, while_
+from aiida.engine import ProcessHandlerReport, ProcessSpec, process_handler
 from aiida.orm import CalcJobNode, Int
 
 from aiida_mlip.calculations.md import MDCalculation
@@ -24,28 +23,14 @@ class MDBaseWorkChain(RestartChain):
 
     _process_class = MDCalculation
 
-    defaults = AttributeDict(
-        {
-            # A job that is lost twice in a row is not lost by chance.
-            "max_resubmissions": 1,
-        }
-    )
+    FAILED = "ERROR_DYNAMICS_FAILED"
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.expose_inputs(MDCalculation, namespace="md")
+        cls.define_restarts(spec, "md")
         spec.inputs["max_iterations"].default = lambda: Int(20)
-        spec.outline(
-            cls.setup,
-            while_(cls.should_run_process)(
-                cls.run_process,
-                cls.inspect_process,
-            ),
-            cls.results,
-        )
-        spec.expose_outputs(MDCalculation)
         spec.exit_code(420, "ERROR_NO_STABLE_STEP", message="No walker made one stable step: {message}")
         spec.exit_code(450, "ERROR_DYNAMICS_FAILED", message="A restart does not repair this: {message}")
         spec.exit_code(451, "ERROR_NO_PROGRESS", message="No step was made since the last restart: {message}")
@@ -55,12 +40,8 @@ class MDBaseWorkChain(RestartChain):
 
     def setup(self) -> None:
         """Prepare the inputs of the first job."""
-        super().setup()
-        inputs = AttributeDict(self.exposed_inputs(MDCalculation, "md"))
-        inputs.metadata = AttributeDict(inputs.metadata)
-        self.ctx.inputs = inputs
+        self.setup_restarts("md")
         self.ctx.steps = 0
-        self.ctx.resubmissions = 0
 
     @process_handler(priority=600, exit_codes=_FAMILIES.out_of_time)
     def handle_out_of_time(self, node: CalcJobNode) -> ProcessHandlerReport:
@@ -82,7 +63,7 @@ class MDBaseWorkChain(RestartChain):
         Where the job was killed, and nothing speaks of memory, it is submitted again once.
         """
         if was_killed(node) and self._may_resubmit():
-            return self._go_on_after(node, "the job was killed")
+            return self._go_on_after(node, "the job was killed", left_something=bool(_steps(node)))
         return self._stop("ERROR_MEMORY_TOO_SMALL", node)
 
     @process_handler(priority=560, exit_codes=_FAMILIES.lost)
@@ -90,32 +71,12 @@ class MDBaseWorkChain(RestartChain):
         """Submit again, once, from the last checkpoints if there are any: a node failed, or the job was killed."""
         if not self._may_resubmit():
             return self._stop("ERROR_JOB_LOST_AGAIN", node)
-        return self._go_on_after(node, "the job was lost")
+        return self._go_on_after(node, "the job was lost", left_something=bool(_steps(node)))
 
     @process_handler(priority=550, exit_codes=MDCalculation.exit_codes.ERROR_NO_STABLE_STEP)
     def handle_no_stable_step(self, node: CalcJobNode) -> ProcessHandlerReport:
         """End as the job did: every walker was stopped at once, and the results say by which rule."""
         return self._stop("ERROR_NO_STABLE_STEP", node)
-
-    @process_handler(priority=0)
-    def handle_everything_else(self, node: CalcJobNode) -> ProcessHandlerReport | None:
-        """Stop with the message of the job: what it refused or could not import is the same the next time.
-
-        Where ``on_unhandled_failure`` is given, the base class does what it says.
-        """
-        if node.is_finished_ok or "on_unhandled_failure" in self.inputs:
-            return None
-        return self._stop("ERROR_DYNAMICS_FAILED", node)
-
-    def _may_resubmit(self) -> bool:
-        self.ctx.resubmissions += 1
-        return bool(self.ctx.resubmissions <= self.defaults.max_resubmissions)
-
-    def _go_on_after(self, node: CalcJobNode, what: str) -> ProcessHandlerReport:
-        """Submit again, from the last checkpoints if there are any."""
-        if _steps(node) and "remote_folder" in node.outputs:
-            self.ctx.inputs.restart_folder = node.outputs.remote_folder
-        return self._repaired(node, f"{what}; submitting it again")
 
 
 def _steps(node: CalcJobNode) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ProcessHandlerReport, ProcessSpec, process_handler, while_
+from aiida.engine import ProcessHandlerReport, ProcessSpec, process_handler
 from aiida.manage.caching import get_use_cache
 from aiida.orm import CalcJobNode
 
@@ -28,27 +28,13 @@ class PropertyBaseWorkChain(RestartChain):
 
     _process_class = PropertyCalculation
 
-    defaults = AttributeDict(
-        {
-            # A job that is lost twice is not lost by chance.
-            "max_resubmissions": 1,
-        }
-    )
+    FAILED = "ERROR_PROPERTY_FAILED"
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.expose_inputs(PropertyCalculation, namespace="property")
-        spec.outline(
-            cls.setup,
-            while_(cls.should_run_process)(
-                cls.run_process,
-                cls.inspect_process,
-            ),
-            cls.results,
-        )
-        spec.expose_outputs(PropertyCalculation)
+        cls.define_restarts(spec, "property")
         spec.exit_code(450, "ERROR_PROPERTY_FAILED", message="A restart does not repair this: {message}")
         spec.exit_code(451, "ERROR_NO_PROGRESS", message="Nothing was finished since the last restart: {message}")
         spec.exit_code(452, "ERROR_WALLTIME_TOO_SHORT", message="Not even one step fits into the time: {message}")
@@ -58,12 +44,9 @@ class PropertyBaseWorkChain(RestartChain):
 
     def setup(self) -> None:
         """Prepare the inputs of the first job."""
-        super().setup()
-        inputs = AttributeDict(self.exposed_inputs(PropertyCalculation, "property"))
-        inputs.metadata = AttributeDict(inputs.metadata)
-        self.ctx.inputs = inputs
+        self.setup_restarts("property")
         self.ctx.finished = None
-        self.ctx.resubmissions = 0
+        inputs = self.ctx.inputs
         if "restart_folder" not in inputs and self._uses_cache(inputs) and (folder := _folder_of_last_job(inputs)):
             inputs.restart_folder = folder
 
@@ -87,27 +70,14 @@ class PropertyBaseWorkChain(RestartChain):
     @process_handler(priority=560, exit_codes=_FAMILIES.lost)
     def handle_lost_job(self, node: CalcJobNode) -> ProcessHandlerReport:
         """Submit again, once, from what is finished if there is anything: a node failed, or a disk was full."""
-        self.ctx.resubmissions += 1
-        if self.ctx.resubmissions > self.defaults.max_resubmissions:
+        if not self._may_resubmit():
             return self._stop("ERROR_JOB_LOST_AGAIN", node)
-        if _finished(node) is not None:
-            self.ctx.inputs.restart_folder = node.outputs.remote_folder
-        return self._repaired(node, "the job was lost; submitting it again")
+        return self._go_on_after(node, "the job was lost", left_something=_finished(node) is not None)
 
     @process_handler(priority=550, exit_codes=PropertyCalculation.exit_codes.WARNING_NO_PROPERTY)
     def handle_no_property(self, node: CalcJobNode) -> ProcessHandlerReport:
         """End as the job did: it ran to the end, and its results say why there is no property."""
         return self._stop("WARNING_NO_PROPERTY", node)
-
-    @process_handler(priority=0)
-    def handle_everything_else(self, node: CalcJobNode) -> ProcessHandlerReport | None:
-        """Stop with the message of the job: what it refused or could not import is the same the next time.
-
-        Where ``on_unhandled_failure`` is given, the base class does what it says.
-        """
-        if node.is_finished_ok or "on_unhandled_failure" in self.inputs:
-            return None
-        return self._stop("ERROR_PROPERTY_FAILED", node)
 
     def _uses_cache(self, inputs: AttributeDict) -> bool:
         disabled: bool = inputs.metadata.get("disable_cache", False)

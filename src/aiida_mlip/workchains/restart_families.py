@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport
+from aiida.common import AttributeDict
+from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, ProcessSpec, process_handler, while_
 from aiida.engine.processes.exit_code import ExitCode
 from aiida.orm import CalcJobNode
 
@@ -48,6 +49,61 @@ def was_killed(node: CalcJobNode) -> bool:
 
 class RestartChain(SubmitsOnce, BaseRestartWorkChain):
     """A restart chain whose handlers either repair, and say what, or stop with what the job has finished."""
+
+    FAILED: ClassVar[str]
+    """Label of the exit code for what no handler repairs."""
+
+    defaults = AttributeDict(
+        {
+            # A job that is lost twice in a row is not lost by chance.
+            "max_resubmissions": 1,
+        }
+    )
+
+    @classmethod
+    def define_restarts(cls, spec: ProcessSpec, namespace: str) -> None:
+        """Define inputs, outline and outputs of a chain that runs its calculation until it is done.
+
+        :param namespace: of the calculation's inputs.
+        """
+        spec.expose_inputs(cls._process_class, namespace=namespace)
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_process)(
+                cls.run_process,
+                cls.inspect_process,
+            ),
+            cls.results,
+        )
+        spec.expose_outputs(cls._process_class)
+
+    def setup_restarts(self, namespace: str) -> None:
+        """Prepare the inputs of the first job."""
+        super().setup()
+        inputs = AttributeDict(self.exposed_inputs(self._process_class, namespace))
+        inputs.metadata = AttributeDict(inputs.metadata)
+        self.ctx.inputs = inputs
+        self.ctx.resubmissions = 0
+
+    @process_handler(priority=0)
+    def handle_everything_else(self, node: CalcJobNode) -> ProcessHandlerReport | None:
+        """Stop with the message of the job: what it refused or could not import is the same the next time.
+
+        Where ``on_unhandled_failure`` is given, the base class does what it says.
+        """
+        if node.is_finished_ok or "on_unhandled_failure" in self.inputs:
+            return None
+        return self._stop(self.FAILED, node)
+
+    def _may_resubmit(self) -> bool:
+        self.ctx.resubmissions += 1
+        return bool(self.ctx.resubmissions <= self.defaults.max_resubmissions)
+
+    def _go_on_after(self, node: CalcJobNode, what: str, *, left_something: bool) -> ProcessHandlerReport:
+        """Submit again, from the folder of the job where it left something to go on from."""
+        if left_something and "remote_folder" in node.outputs:
+            self.ctx.inputs.restart_folder = node.outputs.remote_folder
+        return self._repaired(node, f"{what}; submitting it again")
 
     def _repaired(self, node: CalcJobNode, what: str) -> ProcessHandlerReport:
         self.report(f"{self._process_class.__name__}<{node.pk}>: {what}")
