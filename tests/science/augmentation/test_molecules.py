@@ -11,9 +11,10 @@ from ase import Atoms
 from ase.build import bulk, graphene, molecule
 from scipy.spatial.distance import pdist
 
-from aiida_mlip.science.augmentation import augment, deformed, find_molecules
+from aiida_mlip.science.augmentation import augment, deformed
 from aiida_mlip.science.augmentation.vacuum import dimer, neutral_pair, pairs, placed
 from aiida_mlip.science.keys import CONFIG_TYPE
+from aiida_mlip.science.liquids.molecules import find_molecules
 
 NAMES = ("CH3CH2OH", "CH3OCH3", "H2O", "CH3OH")
 

@@ -12,18 +12,15 @@ from ase import Atoms
 
 from aiida_mlip.science.augmentation.copies import Copies, Kind
 from aiida_mlip.science.augmentation.deform import bare, deformed, random_strain, rattled, within_periodic
-from aiida_mlip.science.augmentation.molecules import Molecule, find_molecules
 from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.datasets.fingerprints import find_duplicates
 
 __all__ = [
     "Copies",
     "Kind",
-    "Molecule",
     "augment",
     "bare",
     "deformed",
-    "find_molecules",
     "random_strain",
     "rattled",
     "within_periodic",

@@ -11,10 +11,10 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip.science.augmentation.deform import bare, deformed, random_strain, rattled, within_periodic
-from aiida_mlip.science.augmentation.molecules import find_molecules
 from aiida_mlip.science.augmentation.vacuum import dimer, neutral_pair, pairs, single
 from aiida_mlip.science.contacts import closest_contact
 from aiida_mlip.science.keys import CONFIG_TYPE, GROUP
+from aiida_mlip.science.liquids.molecules import find_molecules
 from aiida_mlip.science.origin import Origin, set_origin
 
 _ATTEMPTS = 20

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from aiida_mlip.science.augmentation.molecules import Molecule
+from aiida_mlip.science.liquids.molecules import Molecule
 
 Array = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from aiida_mlip.science.augmentation.molecules import IONS, Molecule
 from aiida_mlip.science.contacts import neighbours
+from aiida_mlip.science.liquids.molecules import IONS, Molecule
 
 Array = NDArray[np.float64]
 
