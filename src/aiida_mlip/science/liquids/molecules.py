@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,15 +104,32 @@ def _connected(bonds: Bonds, first: int) -> dict[int, tuple[int, int, int]] | No
 
 
 def _kind(atoms: Atoms, indices: Sequence[int], bonds: Bonds) -> str:
-    """Return formula and digest of the bond graph (Weisfeiler and Leman, 1968), whatever the order of atoms."""
-    labels = {index: str(atoms.numbers[index]) for index in indices}
-    for _ in range(min(len(indices), 8)):
-        labels = {
-            index: _digest(f"{labels[index]}({','.join(sorted(labels[other] for other, _ in bonds.get(index, ())))})")
-            for index in indices
-        }
-    formula = Atoms(numbers=atoms.numbers[list(indices)]).get_chemical_formula()
-    return f"{formula}_{_digest(' '.join(sorted(labels.values())))[:6]}"
+    number = {index: place for place, index in enumerate(indices)}
+    pairs = [(number[index], number[other]) for index in indices for other, _ in bonds.get(index, ()) if index < other]
+    return kind_of(atoms.numbers[list(indices)].tolist(), pairs)
+
+
+def kind_of(numbers: Sequence[int], bonds: Iterable[tuple[int, int]]) -> str:
+    """Return formula and digest of a bond graph (Weisfeiler and Leman, 1968), whatever the order of atoms.
+
+    Equal to :attr:`Molecule.kind` of a molecule with these atoms and bonds. Charges, bond orders and the handedness of
+    a molecule make no difference.
+
+    :param numbers: atomic number of each atom.
+    :param bonds: pairs of atoms, each bond once.
+    """
+    others: dict[int, list[int]] = defaultdict(list)
+    for one, other in bonds:
+        others[one].append(other)
+        others[other].append(one)
+    labels = [str(number) for number in numbers]
+    for _ in range(min(len(labels), 8)):
+        labels = [
+            _digest(f"{label}({','.join(sorted(labels[other] for other in others[index]))})")
+            for index, label in enumerate(labels)
+        ]
+    formula = Atoms(numbers=numbers).get_chemical_formula()
+    return f"{formula}_{_digest(' '.join(sorted(labels)))[:6]}"
 
 
 def _digest(text: str) -> str:
