@@ -145,14 +145,16 @@ def test_every_frame_is_traced_to_its_label_and_to_the_dynamics_that_asked_for_i
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="nodes behind the potential without a creator were found, and not yet which", strict=True)
 def test_every_data_node_behind_the_potential_has_a_creator_or_was_given(build) -> None:
     node = run(build())
-    given = {value.uuid for value in node.base.links.get_incoming().all_nodes()}
     query = orm.QueryBuilder().distinct()
     query.append(orm.Data, filters={"uuid": node.outputs.potential.uuid}, tag="potential")
     query.append(orm.Data, with_descendants="potential", project="*")
     orphans = [data for data in query.all(flat=True) if data.creator is None and not isinstance(data, orm.Code)]
+    # Labels of earlier runs are used again: what those were given counts as well.
+    runs = [found for found in orm.QueryBuilder().append(orm.ProcessNode).all(flat=True) if found.caller is None]
+    given = {value.uuid for found in runs for value in found.base.links.get_incoming().all_nodes()}
+    assert any(data.uuid in given for data in orphans)
     # What the database has already, and how long labelling took, are facts that no calculation made.
     facts = {link.node.uuid for job in orm.QueryBuilder().append(orm.CalcFunctionNode).all(flat=True)
              for link in job.base.links.get_incoming().all() if link.link_label in ("outcome", "indices")}  # fmt: skip

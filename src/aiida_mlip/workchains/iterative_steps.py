@@ -16,7 +16,7 @@ from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.iterative import IterativeSettings
 from aiida_mlip.science.comparison import best_member
 from aiida_mlip.workchains.label import LabelWorkChain
-from aiida_mlip.workchains.once import SubmitsOnce
+from aiida_mlip.workchains.second_try import TriesTwice
 
 
 def output_of(job: orm.ProcessNode | None, name: str) -> Any:
@@ -37,7 +37,7 @@ def generation_step(generation: int) -> str:
     return f"g{generation:02d}"
 
 
-class LoopWorkChain(SubmitsOnce):
+class LoopWorkChain(TriesTwice):
     """Base of the loop: it has no outline of its own."""
 
     @property
