@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from aiida_mlip.science.contacts import neighbours
@@ -21,8 +23,11 @@ Bonds = dict[int, list[tuple[int, tuple[int, int, int]]]]
 BOND = 1.25
 """Atoms nearer than this multiple of the sum of their covalent radii are bonded.
 
-Thermal bonds have 0.85 to 1.15, hydrogen bonds some 1.7, and atoms two bonds apart 1.5 or more.
+Thermal bonds have 0.85 to 1.15, hydrogen bonds some 1.7, and most atoms two bonds apart 1.5 or more.
 """
+
+THERMAL = 1.15
+"""A longer bond is none where both atoms have shorter ones to the same third atom: S-N-S of imides has S-S at 1.25."""
 
 IONS = frozenset({3, 11, 12, 19, 20, 37, 55})
 """Li, Na, Mg, K, Ca, Rb, Cs: next to molecules they are coordinated, not bonded."""
@@ -77,13 +82,33 @@ def find_molecules(atoms: Atoms) -> list[Molecule] | None:
 
 
 def _bonds(atoms: Atoms) -> Bonds:
-    i, j, shifts = neighbours("ijS", atoms, BOND)
+    i, j, shifts, distance = neighbours("ijSd", atoms, BOND)
     ion = np.isin(atoms.numbers, list(IONS))
+    ratio = distance / (covalent_radii[atoms.numbers[i]] + covalent_radii[atoms.numbers[j]])
     bonds: Bonds = defaultdict(list)
-    for a, b, shift in zip(i.tolist(), j.tolist(), shifts.tolist(), strict=True):
-        if not (ion[a] or ion[b]):
-            bonds[a].append((b, (shift[0], shift[1], shift[2])))
+    doubtful = []
+    for a, b, shift, long in zip(i.tolist(), j.tolist(), shifts.tolist(), (ratio > THERMAL).tolist(), strict=True):
+        if ion[a] or ion[b]:
+            continue
+        bond = (b, (shift[0], shift[1], shift[2]))
+        if long:
+            doubtful.append((a, bond))
+        else:
+            bonds[a].append(bond)
+    short = {atom: frozenset(there) for atom, there in bonds.items()}
+    for atom, bond in doubtful:
+        if not _across(atom, bond, short):
+            bonds[atom].append(bond)
     return bonds
+
+
+def _across(atom: int, bond: tuple[int, tuple[int, int, int]], short: Mapping[int, frozenset[Any]]) -> bool:
+    """Return whether two atoms are both bonded to a third: S and S in S-N-S are, without a bond of their own."""
+    other, (x, y, z) = bond
+    for middle, (dx, dy, dz) in short.get(atom, ()):
+        if (other, (x - dx, y - dy, z - dz)) in short.get(middle, ()):
+            return True
+    return False
 
 
 def _connected(bonds: Bonds, first: int) -> dict[int, tuple[int, int, int]] | None:
