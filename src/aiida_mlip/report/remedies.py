@@ -81,6 +81,13 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
         453: "Use a node with more memory, `float32`, or smaller cells.",
         455: "Look at the node and the disk quota of the computer, then submit again.",
     },
+    "LiquidBaseWorkChain": {
+        450: "The reason is with the last job below.",
+        451: "Ask for more wall time: the next trajectory needs more than one job has.",
+        452: "Ask for more wall time: reading one trajectory has to fit into it. Fewer checks (`only`) take less.",
+        453: "Use a node with more memory, or make fewer checks (`only`).",
+        455: "Look at the node and the disk quota of the computer, then submit again.",
+    },
     "LabelWorkChain": {
         450: "The reason is with the calculation below that prepares the inputs of pw.x: mostly a cell that is none.",
         460: "Look at the reasons in the report: what all labels have in common is an input of the labelling code.",

@@ -17,7 +17,7 @@ WALKERS_FOLDER = "walkers"
 WALKERS_FILE = "walkers.json"
 """How far each walker of the job is: name -> :class:`WalkerProgress`; written with every checkpoint."""
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
+WALKER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 """Names of walkers become names of outputs, in which AiiDA allows no two underscores in a row."""
 
 
@@ -167,7 +167,7 @@ class MDSettings(StrictModel):
     @model_validator(mode="after")
     def _names_are_identifiers(self) -> MDSettings:
         for name in self.walkers:
-            if not _NAME.fullmatch(name):
+            if not WALKER_NAME.fullmatch(name):
                 raise ValueError(
                     f"walkers: {name!r} is no name of an output; use letters, digits and single underscores, "
                     "with a letter first, e.g. 't300_s0_w1'"

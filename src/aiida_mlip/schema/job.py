@@ -16,7 +16,7 @@ JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
 PROGRESS_FILE = "progress.jsonl"
 
-Task = Literal["train", "evaluate", "property", "md", "uncertainty", "select", "label"]
+Task = Literal["train", "evaluate", "property", "md", "uncertainty", "select", "label", "liquid"]
 
 
 class Job(StrictModel):

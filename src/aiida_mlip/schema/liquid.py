@@ -6,9 +6,13 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from aiida_mlip.schema.dynamics import WALKER_NAME
 from aiida_mlip.science.liquids import checks
 from aiida_mlip.science.liquids.findings import CheckResult, Event, Species
 from aiida_mlip.science.models import StrictModel, explain
+
+FINDINGS_FOLDER = "findings"
+"""Folder of the job: for each trajectory `<name>.json` (findings), `<name>.npz` (curves) and `<name>.xyz` (frames)."""
 
 EnsembleName = Literal["nve", "nvt", "npt"]
 
@@ -34,6 +38,18 @@ class LiquidSettings(StrictModel):
     only: tuple[str, ...] | None = Field(default=None, description="names of the checks to make; None: all")
     equilibration: float = Field(default=0.2, ge=0, lt=1, description="share of a run left out of averages")
     keep_frames: int = Field(default=20, ge=2, description="evenly spaced frames that are returned")
+    keep_events: int = Field(default=20, ge=0, description="frames of events that are returned, the earliest ones")
+
+    @field_validator("walkers")
+    @classmethod
+    def _names_are_identifiers(cls, given: dict[str, WalkerFacts]) -> dict[str, WalkerFacts]:
+        for name in given:
+            if not WALKER_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no name of an output; use letters, digits and single underscores, with a letter "
+                    "first, e.g. 't300_p0_w1'"
+                )
+        return given
 
     @field_validator("checks")
     @classmethod

@@ -17,6 +17,7 @@ TASKS: Mapping[str, str] = {
     "train": "aiida_mlip.worker.tasks.train:run",
     "evaluate": "aiida_mlip.worker.tasks.evaluate:run",
     "label": "aiida_mlip.worker.tasks.label:run",
+    "liquid": "aiida_mlip.worker.tasks.liquid:run",
     "md": "aiida_mlip.worker.tasks.md:run",
     "property": "aiida_mlip.worker.tasks.property:run",
     "select": "aiida_mlip.worker.tasks.select:run",
