@@ -54,6 +54,8 @@ class Event(StrictModel):
     before: tuple[str, ...] = Field(default=(), description="keys of the species that took part")
     after: tuple[str, ...] = Field(default=(), description="keys of what they became")
     atoms: tuple[int, ...] = Field(default=(), description="of all molecules that took part")
+    before_atoms: tuple[tuple[int, ...], ...] = Field(default=(), description="atoms of each species of `before`")
+    after_atoms: tuple[tuple[int, ...], ...] = Field(default=(), description="atoms of each species of `after`")
 
 
 def worst(results: tuple[CheckResult, ...] | list[CheckResult]) -> Status:
