@@ -45,7 +45,7 @@ def dynamics(runtime: dict[str, Any]) -> tuple[dict[str, Any], orm.CalcJobNode]:
     walkers = {name: {"stages": [{"steps": 40, "temperature": 100.0}], "seed": i} for i, name in enumerate(("a", "b"))}
     inputs = {
         **runtime,
-        "settings": {"walkers": walkers, "stride": 2, "timestep": 0.5, "velocities": True},
+        "settings": {"walkers": walkers, "stride": 2, "timestep": 0.5, "velocities": True, "stop": {"temperature": None}},
         "potentials": {"member_00": PotentialData(io.BytesIO(json.dumps(known).encode()), facts)},
         "structures": DatasetData([box()]),
     }
