@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from aiida_mlip.schema.dynamics import NPT, Bussi, StopRules
+from aiida_mlip.schema.potential import Device, Dtype
 from aiida_mlip.science.models import StrictModel
 
 Composition = dict[str, int]
@@ -40,7 +41,13 @@ class DimerSettings(StrictModel):
         default=2, ge=0, description="pairs of neighbours taken from the boxes, of different kinds first"
     )
     shifts: tuple[float, ...] = Field(
-        default=(-0.6, -0.4, -0.2, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0), description="[Å] along the line of centres"
+        default=(-1.5, -1.2, -0.9, -0.6, -0.4, -0.2, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+        description="[Å] along the line of centres",
+    )
+    min_contact: float = Field(
+        default=1.2,
+        gt=0,
+        description="shifts that bring atoms of the two nearer than this multiple of their covalent radii are left out",
     )
 
 
@@ -58,7 +65,13 @@ class ForceTestSettings(StrictModel):
     max_free_molecule_error: float = Field(
         default=0.010, gt=0, description="low-density limit of the volume scan [eV/molecule]"
     )
-    seed: int = Field(default=1, ge=0)
+    wall_density: float = Field(
+        default=1.5, gt=0, description="from here on the energy of the volume scan must rise [g/cm^3]"
+    )
+    max_net_force: float = Field(
+        default=0.01, gt=0, description="on a molecule in vacuum [eV/Å], and net torque on it [eV]; both must vanish"
+    )
+    seed: int = Field(default=1, ge=0, description="of the choice of the configurations")
 
 
 class DynamicsSettings(StrictModel):
@@ -100,3 +113,11 @@ class ElectrolyteSettings(StrictModel):
     reference_densities: dict[str, float] = Field(
         default_factory=dict, description="box -> density to compare with [g/cm^3]; accuracy, never stability"
     )
+
+
+class RuntimeSettings(StrictModel):
+    """How the potentials are run; the conditions are in :class:`DynamicsSettings`."""
+
+    device: Device = "cpu"
+    dtype: Dtype = "float64"
+    head: str | None = Field(default=None, description="of all potentials; None: each potential's own")

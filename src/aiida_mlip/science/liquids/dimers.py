@@ -1,0 +1,186 @@
+"""Pairs of neighbouring molecules moved along the line of their centres: do they repel each other at short distance?
+
+A hole is an attraction where molecules must repel each other. Potentials trained on equilibrium liquids have seen
+nothing there, and dynamics that finds a hole does not come out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+
+from aiida_mlip.science.augmentation.vacuum import dimer, neutral_pair, pairs
+from aiida_mlip.science.liquids.findings import CheckResult, Status
+from aiida_mlip.science.liquids.molecules import Molecule
+
+Array = NDArray[np.float64]
+Pair = tuple[Molecule, Molecule, Array]
+"""Two molecules, and the vector [Å] that moves the second to the image that touches the first."""
+
+CLOSE = 1.7
+"""Closest atoms over the sum of their covalent radii below which neutral molecules repel: a hydrogen bond has 1.7."""
+
+WALL = 2.2
+"""Barriers are looked for below this closest contact: what rises further out may be dipoles that repel."""
+
+NOISE = 0.05
+"""Energies that differ less [eV] are alike."""
+
+REPULSIVE = 0.1
+"""Energies of the reference above this [eV] are repulsion."""
+
+
+@dataclass(frozen=True)
+class DimerFrame:
+    """Two molecules in vacuum: the first, then the second, moved by ``shift`` [Å].
+
+    :param distance: of the centres of mass [Å].
+    :param contact: closest atoms of the two over the sum of their covalent radii.
+    """
+
+    atoms: Atoms
+    shift: float
+    distance: float
+    contact: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Energies of a dimer less those of its molecules alone [eV], shape (n,), NaN where there is no label.
+
+    :param shifts: ascending [Å]; molecules come nearer from the last to the first.
+    """
+
+    shifts: Array
+    contacts: Array
+    predicted: Array
+    true: Array | None = None
+
+
+def choose_pairs(atoms: Atoms, molecules: Sequence[Molecule], count: int) -> list[Pair]:
+    """Return pairs of molecules that touch: of each two kinds the closest, then of each the second closest, and so on.
+
+    Pairs that make no sense without charges are left out.
+    """
+    by_kinds: dict[tuple[str, ...], list[Pair]] = {}
+    for pair in pairs(atoms, molecules):
+        if neutral_pair(atoms, pair[0], pair[1]):
+            by_kinds.setdefault(tuple(sorted((pair[0].kind, pair[1].kind))), []).append(pair)
+    return list(islice(_in_turns(list(by_kinds.values())), count))
+
+
+def _in_turns(queues: Sequence[Sequence[Pair]]) -> Iterator[Pair]:
+    for rank in range(max(map(len, queues), default=0)):
+        yield from (queue[rank] for queue in queues if rank < len(queue))
+
+
+def dimer_frames(atoms: Atoms, pair: Pair, shifts: Sequence[float], min_contact: float) -> list[DimerFrame]:
+    """Return a pair at several distances, not periodic, the shortest first.
+
+    :param shifts: [Å], along the line of the centres of mass; negative is nearer.
+    :param min_contact: what is nearer, as a multiple of the sum of covalent radii, is left out.
+    """
+    frames = []
+    masses = atoms.get_masses()
+    for shift in sorted(shifts):
+        made = dimer(atoms, pair, shift, None)
+        sizes = len(pair[0].indices)
+        parts = made.positions[:sizes], made.positions[sizes:]
+        weights = masses[pair[0].indices], masses[pair[1].indices]
+        centres = [weight @ part / weight.sum() for weight, part in zip(weights, parts, strict=True)]
+        radii = covalent_radii[made.numbers]
+        contact = float((cdist(*parts) / np.add.outer(radii[:sizes], radii[sizes:])).min())
+        line = pair[1].centre(atoms) + pair[2] - pair[0].centre(atoms)
+        passed = shift <= -float(np.linalg.norm(line))
+        if contact >= min_contact and not passed:
+            frames.append(DimerFrame(made, float(shift), float(np.linalg.norm(centres[1] - centres[0])), contact))
+    return frames
+
+
+def find_hole(curve: Curve) -> str:
+    """Return where molecules attract each other that should not, in words, or an empty text.
+
+    Looked at are points whose closest contact is below :data:`CLOSE`. A hole is there where the energy falls again as
+    the molecules come nearer, where it is lowest at the nearest point, or where the reference repels and the potential
+    attracts.
+    """
+    known = np.isfinite(curve.predicted)
+    shifts, contacts, energies = curve.shifts[known], curve.contacts[known], curve.predicted[known]
+    close = np.flatnonzero(contacts < CLOSE)
+    if len(shifts) < 3 or not len(close):
+        return ""
+    for index in close[::-1]:
+        outside = energies[index + 1 :]
+        if not len(outside):
+            continue
+        if energies[index] < -NOISE and energies[index] <= outside.min() and contacts[index] < 0.9 * CLOSE:
+            return _words("the lowest energy of all is", shifts[index], contacts[index], energies[index])
+        barrier = int(np.argmax(outside))
+        if outside[barrier] - energies[index] > NOISE and _is_inner_peak(outside, barrier):
+            return _words(
+                "the energy falls again on coming nearer, to", shifts[index], contacts[index], energies[index]
+            )
+    if curve.true is not None:
+        true = curve.true[known]
+        for index in close:
+            if true[index] > REPULSIVE and energies[index] < 0:
+                start = f"where the reference has {true[index]:+.2f} eV, the potential has"
+                return _words(start, shifts[index], contacts[index], energies[index])
+    return ""
+
+
+def _wall_top(energies: Array, contacts: Array) -> float | None:
+    """Return the highest energy [eV] of points within :data:`WALL` that a curve rises to; None: it falls.
+
+    :param energies: of the points further out than the one looked at, the nearest first [eV], shape (n,).
+    """
+    near = energies[contacts < WALL]
+    if not len(near):
+        return None
+    top = int(np.argmax(near))
+    further = energies[top + 1 :]
+    rises = len(further) > 0 and near[top] - further.min() > NOISE
+    return float(near[top]) if rises else None
+
+
+def _words(start: str, shift: float, contact: float, energy: float) -> str:
+    return f"{start} {energy:+.2f} eV at a shift of {shift:+.2f} Å (closest contact {contact:.2f} covalent distances)"
+
+
+def is_judged(curve: Curve) -> bool:
+    """Return whether a curve reaches close enough to show a hole."""
+    return bool((np.isfinite(curve.predicted) & (curve.contacts < CLOSE)).any())
+
+
+def check_holes(curves: Sequence[Curve]) -> CheckResult | None:
+    """Return whether any pair of molecules attracts where it must repel; None without pairs."""
+    if not curves:
+        return None
+    holes = [(number, words) for number, curve in enumerate(curves) if (words := find_hole(curve))]
+    judged = sum(is_judged(curve) for curve in curves)
+    missing = ""
+    status: Status = "fail" if holes else "pass"
+    if holes:
+        reason = f"pair {holes[0][0]}: {holes[0][1]}" + (f"; {len(holes)} pairs in all" if len(holes) > 1 else "")
+    elif judged:
+        reason = f"{judged} of {len(curves)} pairs repel each other at short distance"
+    else:
+        status, missing = "inconclusive", f"labels of pairs with contacts below {CLOSE:g} covalent distances"
+        reason = "no pair came near enough"
+    return CheckResult(
+        check="dimer_holes",
+        status=status,
+        quantity="pairs with an attraction at short distance",
+        value=float(len(holes)),
+        limit=0.0,
+        reason=reason,
+        missing=missing,
+        numbers={"pairs": len(curves), "judged": judged},
+    )
