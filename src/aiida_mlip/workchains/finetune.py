@@ -6,7 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ProcessSpec, ToContext, WorkChain, if_
+from aiida.engine import ProcessSpec, ToContext, if_, while_
 
 from aiida_mlip.calculations import datasets as dataset_functions
 from aiida_mlip.calculations import finetuning as finetune_functions
@@ -19,12 +19,13 @@ from aiida_mlip.science.forgetting import forgetting_frames
 from aiida_mlip.workchains.committee import NOT_EXPOSED, member_inputs, member_names, trained
 from aiida_mlip.workchains.finetune_inputs import default_dict, finetune_builder, set_problems, validate_finetune
 from aiida_mlip.workchains.reasons import reason_of
+from aiida_mlip.workchains.second_try import TriesTwice
 from aiida_mlip.workchains.train_base import TrainBaseWorkChain
 
 FORGETTING = "forgetting"
 
 
-class FinetuneWorkChain(WorkChain):
+class FinetuneWorkChain(TriesTwice):
     """Fine-tune a foundation model on a data set, and say what was gained and what was forgotten.
 
     The potential is measured before and after on the same sets and, where asked for, on the same properties. Energies
@@ -71,13 +72,20 @@ class FinetuneWorkChain(WorkChain):
             cls.audit,
             if_(cls.should_split)(cls.split),
             cls.check_sets,
-            if_(cls.should_replay)(cls.select_replay, cls.label_replay, cls.inspect_replay),
+            if_(cls.should_replay)(
+                cls.select_replay,
+                cls.label_replay,
+                while_(cls.has_lost_jobs)(cls.submit_lost_jobs),
+                cls.inspect_replay,
+            ),
             cls.measure_baseline,
+            while_(cls.has_lost_jobs)(cls.submit_lost_jobs),
             cls.inspect_baseline,
             cls.audit_against_baseline,
             cls.train,
             cls.inspect_training,
             cls.measure_members,
+            while_(cls.has_lost_jobs)(cls.submit_lost_jobs),
             cls.inspect_members,
             cls.summarize,
             cls.judge,
