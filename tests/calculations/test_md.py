@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,27 @@ def test_walkers_become_trajectories_and_series_and_come_from_the_cache(dynamics
     assert again["trajectories"]["hot"].content == outputs["trajectories"]["hot"].content
 
 
+def test_every_so_many_frames_are_retrieved_and_all_stay_in_the_folder(dynamics: dict[str, Any]) -> None:
+    whole, _ = run(dynamics)
+    thin, node = run({**dynamics, "settings": {**dynamics["settings"], "keep_stride": 3}})
+    assert node.is_finished_ok, node.exit_message
+    for name in ("cold", "hot"):
+        remote = Path(thin["remote_folder"].get_remote_path()) / "walkers" / name / "trajectory.xyz"
+        assert remote.read_bytes() == whole["trajectories"][name].content
+        kept = list(thin["trajectories"][name].frames())
+        assert [atoms.info["step"] for atoms in kept] == [0, 15, 20]
+        assert np.array_equal(kept[1].positions, list(whole["trajectories"][name].frames())[3].positions)
+        assert thin["series"][name].get_array("step").tolist() == whole["series"][name].get_array("step").tolist()
+
+
+def test_settings_from_before_keep_stride_are_the_same_node_content(dynamics: dict[str, Any]) -> None:
+    """A default that changes nothing must not part new runs from old ones in the cache."""
+    before = MDSettings.model_validate(dynamics["settings"]).model_dump(mode="json")
+    assert "keep_stride" not in before
+    assert MDSettings.model_validate({**before, "keep_stride": 1}).model_dump(mode="json") == before
+    assert MDSettings.model_validate({**before, "keep_stride": 2}).model_dump(mode="json")["keep_stride"] == 2
+
+
 def test_a_committee_judges_each_frame_and_a_rule_stops_a_walker(dynamics: dict[str, Any]) -> None:
     box = Atoms("Ar4", positions=[[0, 0, 0], [3.7, 0, 0], [0, 3.9, 0], [0.2, 0.1, 4.1]])
     limit = 0.02
@@ -139,6 +161,7 @@ def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (lambda inputs: {**inputs, "structures": DatasetData([bulk("Cu") * (2, 1, 1)])}, "it lacks Cu"),
         (lambda inputs: {**inputs, "structures": DatasetData([Atoms("W")])}, "one atom alone has no dynamics"),
         (lambda inputs: {**inputs, "potentials": {}}, "there is nothing to run with"),
+        (changed(keep_stride=0), "settings.keep_stride = 0"),
         (changed(head="other"), "the potential has no such head"),
         (changed(stop={"density": (2.0, 0.5)}), "settings.stop.density = .*: needs a lower limit"),
     ],

@@ -140,3 +140,21 @@ def test_the_summary_is_that_of_all_frames_and_reads_the_numbers_of_one(monkeypa
     ):
         with pytest.raises(TrajectoryError, match=f"line {line}: "):
             summary_of(io.StringIO(damaged))
+
+
+@pytest.mark.parametrize(
+    ("frames", "stride", "kept"),
+    [(9, 4, [0, 4, 8]), (11, 4, [0, 4, 8, 10]), (3, 1, [0, 1, 2]), (3, 7, [0, 2]), (1, 5, [0]), (0, 2, [])],
+)
+def test_a_thin_copy_has_every_so_many_frames_and_the_last(frames: int, stride: int, kept: list[int]) -> None:
+    atoms = slab()
+    pieces = [text_of((atoms, moment(step, stopped=step == frames - 1))) for step in range(frames)]
+    target = io.StringIO()
+    assert trajectory.thin(io.StringIO("".join(pieces)), target, stride) == len(kept)
+    assert target.getvalue() == "".join(pieces[index] for index in kept)
+
+
+def test_a_trajectory_that_ends_within_a_frame_is_not_copied_in_silence() -> None:
+    text = text_of(*((slab(), moment(step)) for step in range(3)))
+    with pytest.raises(TrajectoryError, match="line 11: not a frame"):
+        trajectory.thin(io.StringIO(text[:-5]), io.StringIO(), 2)

@@ -305,7 +305,7 @@ def test_a_cool_stage_after_a_hot_one_is_no_explosion(tmp_path: Path) -> None:
 
 def test_a_job_out_of_time_goes_on_in_another_folder(tmp_path: Path) -> None:
     """The signal of the time limit waits for the end of a step; finished walkers are not run again."""
-    chosen = {"walkers": {"a": walker(5), "b": walker(1500, seed=2)}, "checkpoint_stride": 1000}
+    chosen = {"walkers": {"a": walker(5), "b": walker(1500, seed=2)}, "checkpoint_stride": 1000, "keep_stride": 7}
     whole = job(tmp_path / "whole", chosen, [cell()], TUNGSTEN)["payload"]["walkers"]
     first = job(tmp_path / "first", chosen, [cell()], TUNGSTEN, time_limit=0.5)
     assert first["error"]["kind"] == "walltime", first
@@ -324,6 +324,8 @@ def test_a_job_out_of_time_goes_on_in_another_folder(tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert {**found[name], "seconds": 0} == {**whole[name], "seconds": 0}
         assert same_files(tmp_path / "whole" / "walkers" / name, second / "walkers" / name)
+        kept = [folder / "walkers" / name / "kept.xyz" for folder in (tmp_path / "whole", second)]
+        assert kept[0].read_bytes() == kept[1].read_bytes()
 
 
 def test_clusters_have_no_pressure_and_crystals_have(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ class MlipCalculation(CalcJob):
         info.local_copy_list = [(node.uuid, node.FILENAME, name) for node, name in files.values()]
         info.remote_copy_list = list(self._remote_files())
         info.retrieve_list = [RESULT_FILE, PROGRESS_FILE, code.stdout_name, *_directives(self.LOG_FILES)]
-        info.retrieve_temporary_list = [*_directives(self.LARGE_FILES)]
+        info.retrieve_temporary_list = [*_directives(self._large_files())]
         return info
 
     @abstractmethod
@@ -141,6 +141,10 @@ class MlipCalculation(CalcJob):
         :param inputs: what is given; a work chain may validate before it knows everything.
         :param ctx: the ports that are to be given here.
         """
+
+    def _large_files(self) -> tuple[str, ...]:
+        """Return which files the parser turns into nodes."""
+        return self.LARGE_FILES
 
     def _potential_info(self) -> dict[str, Any] | None:
         potential = self.inputs.get("potential")

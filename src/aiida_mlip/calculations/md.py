@@ -21,7 +21,7 @@ from aiida_mlip.schema.dynamics import WALKERS_FILE, WALKERS_FOLDER, MDSettings
 from aiida_mlip.schema.job import Task
 from aiida_mlip.science.dynamics.series import SERIES_FILE
 from aiida_mlip.science.models import StrictModel
-from aiida_mlip.science.trajectory import TRAJECTORY_FILE
+from aiida_mlip.science.trajectory import KEPT_FILE, TRAJECTORY_FILE
 from aiida_mlip.science.uncertainty.model import UNCERTAINTY_FILE
 
 
@@ -34,9 +34,6 @@ class MDCalculation(MlipCalculation):
     TASK: ClassVar[Task] = "md"
     SETTINGS: ClassVar[type[StrictModel]] = MDSettings
     LOG_FILES: ClassVar[tuple[str, ...]] = (WALKERS_FILE,)
-    LARGE_FILES: ClassVar[tuple[str, ...]] = tuple(
-        f"{WALKERS_FOLDER}/*/{name}" for name in (TRAJECTORY_FILE, SERIES_FILE)
-    )
     RESTART_FILES: ClassVar[tuple[str, ...]] = (WALKERS_FOLDER,)
 
     @classmethod
@@ -68,7 +65,7 @@ class MDCalculation(MlipCalculation):
             valid_type=MDTrajectoryData,
             dynamic=True,
             required=False,
-            help="Walker -> its frames from the start, those of earlier jobs included.",
+            help="Walker -> its frames from the start, those of earlier jobs included; every keep_stride-th of them.",
         )
         spec.output_namespace(
             "series",
@@ -90,6 +87,10 @@ class MDCalculation(MlipCalculation):
         if "uncertainty" in self.inputs:
             files["uncertainty"] = (self.inputs.uncertainty, UNCERTAINTY_FILE)
         return files
+
+    def _large_files(self) -> tuple[str, ...]:
+        frames = TRAJECTORY_FILE if self.inputs.settings.get("keep_stride", 1) == 1 else KEPT_FILE
+        return tuple(f"{WALKERS_FOLDER}/*/{name}" for name in (frames, SERIES_FILE))
 
     @classmethod
     def _check(cls, inputs: Mapping[str, Any], ctx: PortNamespace) -> Iterator[str]:

@@ -13,7 +13,7 @@ from aiida_mlip.parsers.base import MlipParser, ParsingError, find_file, results
 from aiida_mlip.schema.dynamics import WALKERS_FILE, WALKERS_FOLDER
 from aiida_mlip.schema.job import Failure, Result
 from aiida_mlip.science.dynamics.series import SERIES_FILE, read_series
-from aiida_mlip.science.trajectory import TRAJECTORY_FILE
+from aiida_mlip.science.trajectory import KEPT_FILE, TRAJECTORY_FILE
 
 
 class MDParser(MlipParser):
@@ -28,9 +28,10 @@ class MDParser(MlipParser):
 
     def _attach(self, result: Result, folder: Path) -> None:
         self.out("results", results_node(result))
+        file = TRAJECTORY_FILE if self.node.inputs.settings.get("keep_stride", 1) == 1 else KEPT_FILE
         for name, walker in result.payload["walkers"].items():
             if walker["frames"]:
-                self.out(f"trajectories.{name}", _trajectory(folder, name))
+                self.out(f"trajectories.{name}", _trajectory(folder, name, file))
             self.out(f"series.{name}", _series(folder, name))
 
     def _verdict(self, result: Result) -> ExitCode:
@@ -41,8 +42,8 @@ class MDParser(MlipParser):
         return self._exit("ERROR_NO_STABLE_STEP", "; ".join(reasons))
 
 
-def _trajectory(folder: Path, walker: str) -> MDTrajectoryData:
-    path = find_file(folder, f"{WALKERS_FOLDER}/{walker}/{TRAJECTORY_FILE}")
+def _trajectory(folder: Path, walker: str, file: str) -> MDTrajectoryData:
+    path = find_file(folder, f"{WALKERS_FOLDER}/{walker}/{file}")
     try:
         return MDTrajectoryData(path, label=walker)
     except ValueError as error:

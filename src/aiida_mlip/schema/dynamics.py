@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from ase.data import atomic_numbers
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from aiida_mlip.schema.potential import Device, Dtype
 from aiida_mlip.science.models import StrictModel
@@ -155,6 +162,11 @@ class MDSettings(StrictModel):
     timestep: float = Field(default=1.0, gt=0, le=10, description="[fs]")
     stride: int = Field(default=10, gt=0, description="steps between two frames of the trajectory")
     log_stride: int = Field(default=10, gt=0, description="steps between two rows of the time series")
+    keep_stride: int = Field(
+        default=1,
+        ge=1,
+        description="every so many frames of the trajectory one is retrieved, besides first and last; all stay remote",
+    )
     uncertainty_stride: int = Field(default=10, gt=0, description="steps between two force uncertainties")
     checkpoint_stride: int = Field(default=100, gt=0, description="steps between two states to restart from")
     velocities: bool = Field(default=False, description="keep velocities in the trajectory")
@@ -163,6 +175,14 @@ class MDSettings(StrictModel):
     device: Device = "cpu"
     dtype: Dtype = "float64"
     head: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the model, where it changes nothing: such settings hash as they did."""
+        values: dict[str, Any] = serialize(self)
+        if self.keep_stride == 1:
+            values.pop("keep_stride", None)
+        return values
 
     @model_validator(mode="after")
     def _names_are_identifiers(self) -> MDSettings:

@@ -38,6 +38,9 @@ from aiida_mlip.science.predictions import FloatArray
 
 TRAJECTORY_FILE = "trajectory.xyz"
 
+KEPT_FILE = "kept.xyz"
+"""Copy of a trajectory with fewer frames, of :func:`thin`."""
+
 _COLUMNS: Mapping[str, int] = {"forces": 3, "forces_sigma": 1, "velocities": 3}
 """Array of a frame -> numbers for each atom, in the order in which they are written."""
 
@@ -139,6 +142,30 @@ def summary_of(handle: TextIO) -> Summary:
         return Summary(count, _frame(split_pairs(comment), rows), largest)
     except (ValueError, KeyError, IndexError) as error:
         raise TrajectoryError(f"line {start}: not a frame of a trajectory ({error!s})") from None
+
+
+def thin(source: TextIO, target: TextIO, stride: int) -> int:
+    """Copy every ``stride``-th frame of a trajectory, beginning with the first, and the last one; return how many.
+
+    The frame that broke a rule is the last one. Frames are copied as text, one at a time.
+
+    :param source: open for reading text.
+    :param target: open for writing text.
+    :raises TrajectoryError: where the text is damaged or ends within a frame; the message has the line.
+    """
+    number, count, written, left = 1, 0, 0, ""
+    while line := source.readline():
+        try:
+            comment, rows = _pieces(source, int(line))
+        except ValueError as error:
+            raise TrajectoryError(f"line {number}: not a frame of a trajectory ({error!s})") from None
+        left = "".join((line, comment, *rows))
+        if count % stride == 0:
+            target.write(left)
+            written, left = written + 1, ""
+        count, number = count + 1, number + 2 + len(rows)
+    target.write(left)
+    return written + bool(left)
 
 
 def _pieces(handle: TextIO, n_atoms: int) -> tuple[str, list[str]]:

@@ -18,6 +18,7 @@ from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.dynamics.observables import is_bulk
 from aiida_mlip.science.dynamics.stop_rules import needs_uncertainty
 from aiida_mlip.science.models import StrictModel
+from aiida_mlip.science.trajectory import KEPT_FILE, TRAJECTORY_FILE, thin
 from aiida_mlip.worker.backends import refuse_unknown_elements, sha256_of
 from aiida_mlip.worker.context import Context
 from aiida_mlip.worker.dynamics.checkpoint import Checkpoint, read_checkpoint
@@ -48,7 +49,8 @@ def run(context: Context) -> dict[str, Any]:
     Files: ``potential_<member>`` and ``uncertainty`` as :func:`aiida_mlip.worker.uncertainty.load.load_estimator` reads
     them, ``structures`` (extended XYZ in canonical form), and ``restart``: the folder that holds ``walkers`` of an
     earlier job. Writes ``walkers.json`` and for each walker ``walkers/<name>/trajectory.xyz``, ``series.csv``, and
-    ``checkpoint.npz`` or ``result.json``. Where the job itself is started again in its folder, it goes on as well.
+    ``checkpoint.npz`` or ``result.json``; with a ``keep_stride`` above 1 also ``kept.xyz``, where the walker is done.
+    Where the job itself is started again in its folder, it goes on as well.
 
     :return: ``walkers``: name -> :class:`aiida_mlip.schema.dynamics.WalkerResult`. A walker that is stopped, also by an
         exception of its potential, does not take the others down.
@@ -68,6 +70,7 @@ def run(context: Context) -> dict[str, Any]:
     for plan in plans:
         done = _result_of(plan)
         results[plan.name] = done or _run(context, plan, estimator, checkpoints[plan.name], progress)
+        _keep(plan)
         context.partial["walkers"] = {name: result.model_dump(mode="json") for name, result in results.items()}
     return dict(context.partial)
 
@@ -107,7 +110,7 @@ def _plans(context: Context, settings: MDSettings, starts: dict[str, Atoms]) -> 
     """Return what each walker is to do, with the digest of all that its numbers depend on."""
     roles = sorted(role for role in context.job.files if role not in {"structures", "restart"})
     files = {role: sha256_of(context.path(role)) for role in roles}
-    shared = settings.model_dump(mode="json", exclude={"walkers", "device", "checkpoint_stride"})
+    shared = settings.model_dump(mode="json", exclude={"walkers", "device", "checkpoint_stride", "keep_stride"})
     plans = []
     for name, atoms in starts.items():
         walker = settings.walkers[name].model_dump(mode="json")
@@ -147,6 +150,20 @@ def _result_of(plan: Plan) -> WalkerResult | None:
     finished = Finished.model_validate_json(path.read_text(encoding="utf-8"))
     _check_key(plan, finished.key)
     return finished.result
+
+
+def _keep(plan: Plan) -> None:
+    """Write the copy of the trajectory that is retrieved; the whole one stays where it is."""
+    if plan.settings.keep_stride == 1:
+        return
+    path = plan.folder / KEPT_FILE
+    temporary = path.with_name(path.name + ".tmp")
+    with (
+        (plan.folder / TRAJECTORY_FILE).open(encoding="utf-8") as source,
+        temporary.open("w", encoding="utf-8") as target,
+    ):
+        thin(source, target, plan.settings.keep_stride)
+    temporary.replace(path)
 
 
 def _check_key(plan: Plan, key: str) -> None:
