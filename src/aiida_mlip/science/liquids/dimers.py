@@ -64,19 +64,24 @@ class Curve:
     true: Array | None = None
 
 
-def choose_pairs(atoms: Atoms, molecules: Sequence[Molecule], count: int) -> list[Pair]:
-    """Return pairs of molecules that touch: of each two kinds the closest, then of each the second closest, and so on.
+def choose_pairs(sources: Sequence[tuple[Atoms, Sequence[Molecule]]], count: int) -> list[tuple[Atoms, Pair]]:
+    """Return pairs of molecules that touch: of each two kinds the first, then of each the second, and so on.
 
-    Pairs that make no sense without charges are left out.
+    Within one configuration the closest come first. Pairs that make no sense without charges are left out.
+
+    :param sources: configurations and their molecules.
+    :return: each pair with its configuration.
     """
-    by_kinds: dict[tuple[str, ...], list[Pair]] = {}
-    for pair in pairs(atoms, molecules):
-        if neutral_pair(atoms, pair[0], pair[1]):
-            by_kinds.setdefault(tuple(sorted((pair[0].kind, pair[1].kind))), []).append(pair)
+    by_kinds: dict[tuple[str, ...], list[tuple[Atoms, Pair]]] = {}
+    for atoms, molecules in sources:
+        for pair in pairs(atoms, molecules):
+            queue = by_kinds.setdefault(tuple(sorted((pair[0].kind, pair[1].kind))), [])
+            if len(queue) < count and neutral_pair(atoms, pair[0], pair[1]):
+                queue.append((atoms, pair))
     return list(islice(_in_turns(list(by_kinds.values())), count))
 
 
-def _in_turns(queues: Sequence[Sequence[Pair]]) -> Iterator[Pair]:
+def _in_turns(queues: Sequence[Sequence[tuple[Atoms, Pair]]]) -> Iterator[tuple[Atoms, Pair]]:
     for rank in range(max(map(len, queues), default=0)):
         yield from (queue[rank] for queue in queues if rank < len(queue))
 
@@ -122,11 +127,10 @@ def find_hole(curve: Curve) -> str:
             continue
         if energies[index] < -NOISE and energies[index] <= outside.min() and contacts[index] < 0.9 * CLOSE:
             return _words("the lowest energy of all is", shifts[index], contacts[index], energies[index])
-        barrier = int(np.argmax(outside))
-        if outside[barrier] - energies[index] > NOISE and _is_inner_peak(outside, barrier):
-            return _words(
-                "the energy falls again on coming nearer, to", shifts[index], contacts[index], energies[index]
-            )
+        top = _wall_top(outside, contacts[index + 1 :])
+        if top is not None and top - energies[index] > NOISE:
+            start = "the energy falls again on coming nearer, to"
+            return _words(start, shifts[index], contacts[index], energies[index])
     if curve.true is not None:
         true = curve.true[known]
         for index in close:

@@ -17,8 +17,8 @@ class MoleculePlan(StrictModel):
     formula: str
     atoms: tuple[int, ...] = Field(description="of the configuration, ascending")
     offsets: tuple[tuple[int, int, int], ...] = Field(description="cells by which each is moved to make it whole")
-    probe: int | None = Field(description="None: it is not computed alone")
-    closed_shell: bool = Field(description="False: an ion or a radical; alone and neutral it is another species")
+    probe: int = Field(ge=0, description="the molecule alone")
+    charged: bool = Field(default=False, description="an ion or a radical: alone and neutral it is another species")
 
 
 class ConfigurationPlan(StrictModel):
@@ -43,7 +43,8 @@ class ScanPlan(StrictModel):
     name: str
     formula: str
     molecules: tuple[int, ...] = Field(description="probe of each molecule alone")
-    points: tuple[ScanPoint, ...]
+    points: tuple[ScanPoint, ...] = Field(description="ascending in density")
+    charged: bool = Field(default=False, description="it holds ions or radicals")
 
 
 class DimerPoint(StrictModel):
@@ -61,7 +62,8 @@ class DimerPlan(StrictModel):
     kinds: tuple[str, str]
     formulas: tuple[str, str]
     molecules: tuple[int, int] = Field(description="probe of each alone")
-    points: tuple[DimerPoint, ...]
+    points: tuple[DimerPoint, ...] = Field(description="the nearest first")
+    charged: bool = Field(default=False, description="ions or radicals")
 
 
 class ForceTestPlan(StrictModel):

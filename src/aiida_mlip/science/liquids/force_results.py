@@ -55,7 +55,7 @@ class DimerResult(StrictModel):
     hole: str = Field(default="", description="where molecules attract that should repel, in words; empty: nowhere")
     depth: float | None = Field(default=None, description="of the lowest point, positive where bound [eV]")
     depth_true: float | None = None
-    rmse: float | None = Field(default=None, ge=0, description="against the reference, all points that have both [eV]")
+    rmse: float | None = Field(default=None, ge=0, description="against the reference, where that is below 0.5 eV [eV]")
 
 
 class ForceTestResult(StrictModel):
