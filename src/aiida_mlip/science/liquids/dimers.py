@@ -24,6 +24,12 @@ Array = NDArray[np.float64]
 Pair = tuple[Molecule, Molecule, Array]
 """Two molecules, and the vector [Å] that moves the second to the image that touches the first."""
 
+Found = tuple[float, Atoms, Pair]
+"""Closest contact, configuration, and pair."""
+
+TOUCHING = 3.0
+"""Pairs whose closest contact is above this are no neighbours; atoms that touch have 2 to 3."""
+
 CLOSE = 1.7
 """Closest atoms over the sum of their covalent radii below which neutral molecules repel: a hydrogen bond has 1.7."""
 
@@ -65,23 +71,34 @@ class Curve:
 
 
 def choose_pairs(sources: Sequence[tuple[Atoms, Sequence[Molecule]]], count: int) -> list[tuple[Atoms, Pair]]:
-    """Return pairs of molecules that touch: of each two kinds the first, then of each the second, and so on.
+    """Return pairs of molecules that touch: of each two kinds the closest, then of each the second closest, and so on.
 
-    Within one configuration the closest come first. Pairs that make no sense without charges are left out.
+    Pairs that make no sense without charges are left out.
 
     :param sources: configurations and their molecules.
     :return: each pair with its configuration.
     """
-    by_kinds: dict[tuple[str, ...], list[tuple[Atoms, Pair]]] = {}
+    by_kinds: dict[tuple[str, ...], list[Found]] = {}
     for atoms, molecules in sources:
         for pair in pairs(atoms, molecules):
-            queue = by_kinds.setdefault(tuple(sorted((pair[0].kind, pair[1].kind))), [])
-            if len(queue) < count and neutral_pair(atoms, pair[0], pair[1]):
-                queue.append((atoms, pair))
-    return list(islice(_in_turns(list(by_kinds.values())), count))
+            if (contact := contact_of(atoms, pair)) > TOUCHING:
+                break
+            if neutral_pair(atoms, pair[0], pair[1]):
+                kinds = tuple(sorted((pair[0].kind, pair[1].kind)))
+                by_kinds.setdefault(kinds, []).append((contact, atoms, pair))
+    queues = [sorted(queue, key=lambda found: found[0])[:count] for queue in by_kinds.values()]
+    return [(atoms, pair) for _, atoms, pair in islice(_in_turns(queues), count)]
 
 
-def _in_turns(queues: Sequence[Sequence[tuple[Atoms, Pair]]]) -> Iterator[tuple[Atoms, Pair]]:
+def contact_of(atoms: Atoms, pair: Pair, shift: float = 0.0) -> float:
+    """Return the closest contact of two molecules over the sum of the covalent radii."""
+    made, size = dimer(atoms, pair, shift, None), len(pair[0].indices)
+    radii = covalent_radii[made.numbers]
+    distances = cdist(made.positions[:size], made.positions[size:])
+    return float((distances / np.add.outer(radii[:size], radii[size:])).min())
+
+
+def _in_turns(queues: Sequence[Sequence[Found]]) -> Iterator[Found]:
     for rank in range(max(map(len, queues), default=0)):
         yield from (queue[rank] for queue in queues if rank < len(queue))
 
@@ -93,19 +110,12 @@ def dimer_frames(atoms: Atoms, pair: Pair, shifts: Sequence[float], min_contact:
     :param min_contact: what is nearer, as a multiple of the sum of covalent radii, is left out.
     """
     frames = []
-    masses = atoms.get_masses()
+    line = pair[1].centre(atoms) + pair[2] - pair[0].centre(atoms)
+    apart = float(np.linalg.norm(line))
     for shift in sorted(shifts):
-        made = dimer(atoms, pair, shift, None)
-        sizes = len(pair[0].indices)
-        parts = made.positions[:sizes], made.positions[sizes:]
-        weights = masses[pair[0].indices], masses[pair[1].indices]
-        centres = [weight @ part / weight.sum() for weight, part in zip(weights, parts, strict=True)]
-        radii = covalent_radii[made.numbers]
-        contact = float((cdist(*parts) / np.add.outer(radii[:sizes], radii[sizes:])).min())
-        line = pair[1].centre(atoms) + pair[2] - pair[0].centre(atoms)
-        passed = shift <= -float(np.linalg.norm(line))
-        if contact >= min_contact and not passed:
-            frames.append(DimerFrame(made, float(shift), float(np.linalg.norm(centres[1] - centres[0])), contact))
+        contact = contact_of(atoms, pair, shift)
+        if contact >= min_contact and shift > -apart:
+            frames.append(DimerFrame(dimer(atoms, pair, shift, None), float(shift), apart + float(shift), contact))
     return frames
 
 
