@@ -269,18 +269,14 @@ def _by_check(results: Sequence[CheckResult]) -> dict[str, Status]:
     return {name: worst([result for result in results if result.check == name]) for name in names}
 
 
-MEAN_DENSITY = "mean_density"
-"""Entry of the numbers of the check ``density``; beside it its standard error ``mean_density_error`` [g/cm^3]."""
-
-
 def mean_density(runs: Iterable[Evidence]) -> tuple[float | None, float | None]:
     """Return the mean density of runs of one condition and its standard error [g/cm^3]; None where unknown."""
-    numbers = [result.numbers for run in runs for result in run.checks if result.check == "density"]
-    found = [entry for entry in numbers if isinstance(entry.get(MEAN_DENSITY), float)]
-    if not found:
+    results = (result for run in runs for result in run.checks)
+    found = [result for result in results if result.check == "density" and result.aspect == "stability"]
+    values = [result.value for result in found if result.value is not None]
+    errors = [result.error or 0.0 for result in found if result.value is not None]
+    if not values:
         return None, None
-    values = [float(entry[MEAN_DENSITY] or 0.0) for entry in found]
-    errors = [float(entry.get(f"{MEAN_DENSITY}_error") or 0.0) for entry in found]
     mean = sum(values) / len(values)
     inside = sum(error**2 for error in errors) ** 0.5 / len(errors)
     if len(values) < 2:
