@@ -149,9 +149,10 @@ def _from_smiles(text: str) -> Component:
 
 def canonical_smiles(molecule: Any) -> str:
     """Return the one SMILES that RDKit writes for a molecule, without its hydrogen atoms."""
-    from rdkit import Chem  # noqa: PLC0415, RDKit is not on the compute node
+    from rdkit import Chem, rdBase  # noqa: PLC0415, RDKit is not on the compute node
 
-    return str(Chem.MolToSmiles(Chem.RemoveHs(molecule)))
+    with rdBase.BlockLogs():
+        return str(Chem.MolToSmiles(Chem.RemoveHs(molecule)))
 
 
 def _remedy(text: str) -> str:

@@ -176,7 +176,7 @@ def _place(bodies: Sequence[_Body], length: float, tolerance: float, seed: int, 
 
 
 def _stated(bodies: Sequence[_Body], length: float) -> float:
-    return sum(b.number * float(b.atoms.get_masses().sum()) for b in bodies) / length**3 / AMU_PER_ANGSTROM3
+    return float(sum(b.number * b.atoms.get_masses().sum() for b in bodies) / length**3 / AMU_PER_ANGSTROM3)
 
 
 def _packmol_input(bodies: Sequence[_Body], length: float, tolerance: float, seed: int, *, periodic: bool) -> str:
