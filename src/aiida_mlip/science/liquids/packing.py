@@ -47,6 +47,10 @@ class PackingError(ValueError):
     """A box that cannot be filled as asked; the message says what to change."""
 
 
+class ChangedMoleculesError(PackingError):
+    """A box whose molecules are so close that they would be taken for bonded."""
+
+
 @dataclass(frozen=True)
 class _Body:
     """Copies of one conformation of a component."""
@@ -74,7 +78,8 @@ def pack(
     :param timeout: seconds that packmol may take.
     :raises ValueError: for a composition that makes no sense (unknown component, charges that do not balance), or a
         density or tolerance that is not positive.
-    :raises PackingError: where packmol is missing or fails, or the molecules do not fit.
+    :raises PackingError: where packmol is missing or fails, or the molecules do not fit; as
+        :class:`ChangedMoleculesError` where they fit so tightly that they would be taken for bonded.
     """
     return pack_and_settle(composition, density, tolerance, seed, timeout=timeout).atoms
 
@@ -93,11 +98,16 @@ def pack_and_settle(
     settled = settle(box, molecules, smallest=tolerance)
     if settled.after < tolerance:  # packmol keeps the tolerance: where wider gaps cost it, they are not asked for
         settled = settle(box, molecules, smallest=tolerance, share=0.0)
-    if settled.after < _SLACK * tolerance or not settled.kept:
+    asked = f"density = {density:g} g/cm^3, tolerance = {tolerance:g} Å, seed = {seed}"
+    if settled.after < _SLACK * tolerance:
         raise PackingError(
-            f"density = {density:g} g/cm^3, tolerance = {tolerance:g} Å: the molecules do not fit, the closest contact "
-            f"is {settled.after:.2f} Å. Pack at a lower density and let the pressure compress the box, or ask for a "
-            f"smaller tolerance, or try another seed than {seed}"
+            f"{asked}: the molecules do not fit, the closest contact is {settled.after:.2f} Å. Pack at a lower density "
+            "and let the pressure compress the box, or ask for a smaller tolerance, or try another seed"
+        )
+    if not settled.kept:
+        raise ChangedMoleculesError(
+            f"{asked}: molecules are as near as {settled.after:.2f} Å, so that they would be taken for bonded. Ask for "
+            "a larger tolerance (2 Å is usual) or a lower density"
         )
     return settled
 
