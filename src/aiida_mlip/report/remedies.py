@@ -35,6 +35,14 @@ JOBS: Mapping[int, str] = {
 }
 """Exit status of any job of ours -> remedy."""
 
+FUNCTIONS: Mapping[str, Mapping[int, str]] = {
+    "build_box": {
+        410: "Lower the density or the tolerance of the box as the message says; where packmol is missing, install it.",
+        411: "Ask for a tolerance of 2 Å: nearer molecules are taken for bonded.",
+    },
+}
+"""Function of a calculation -> exit status -> remedy."""
+
 WORKFLOWS: Mapping[str, Mapping[int, str]] = {
     "TrainBaseWorkChain": {
         450: "The reason is with the last job below.",
@@ -128,7 +136,7 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
 def remedy(process: str, status: int | None) -> str:
     """Return what to do, or an empty text where nothing general can be said.
 
-    :param process: class of the process, e.g. ``TrainCalculation``.
+    :param process: class or function of the process, e.g. ``TrainCalculation``.
     """
-    known = WORKFLOWS.get(process, JOBS)
+    known = FUNCTIONS.get(process) or WORKFLOWS.get(process, JOBS)
     return known.get(status or 0, "")
