@@ -17,6 +17,7 @@ from aiida_mlip.schema.liquid import LiquidSettings, WalkerFacts
 from aiida_mlip.science.iterative.ladder import walker_seed
 from aiida_mlip.science.keys import CONFIG_TYPE, DEFAULT_CONFIG_TYPE, GROUP
 from aiida_mlip.science.liquids.conditions import Stage, WalkerPlace, nearest, place_of
+from aiida_mlip.science.liquids.verdict import LENGTH
 
 STAGES: tuple[Stage, ...] = ("nvt", "npt", "nve")
 """Constant volume first, from the boxes; the others go on from its last frames."""
@@ -196,5 +197,7 @@ def check_settings(settings: orm.Dict, dynamics: orm.Dict, results: orm.Dict) ->
         for name, result in found.items()
         if result.frames
     }
-    typed = LiquidSettings(walkers=facts, checks=asked.checks, equilibration=asked.equilibration)
+    claim = {"min_time_ps": asked.min_time_ps, "min_molecules": asked.min_molecules}
+    limits = {**asked.checks, LENGTH: {**claim, **asked.checks.get(LENGTH, {})}}
+    typed = LiquidSettings(walkers=facts, checks=limits, equilibration=asked.equilibration)
     return orm.Dict(typed.model_dump(mode="json"))

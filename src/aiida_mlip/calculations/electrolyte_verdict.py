@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida import orm
@@ -12,14 +12,12 @@ from aiida_mlip.calculations.electrolyte import STAGES
 from aiida_mlip.schema.dynamics import MDSettings, WalkerResult
 from aiida_mlip.schema.electrolyte import ElectrolyteSettings
 from aiida_mlip.schema.liquid import WalkerFindings
+from aiida_mlip.science.liquids.checks.duration import UNSURE
 from aiida_mlip.science.liquids.conditions import Stage, place_of
 from aiida_mlip.science.liquids.findings import CheckResult
 from aiida_mlip.science.liquids.force_results import ForceTestResult
 from aiida_mlip.science.liquids.transfer import density_order, reference_density, transfer_checks
 from aiida_mlip.science.liquids.verdict import Evidence, PotentialVerdict, Question, judge
-
-DOUBTS = ("uncertainty", "relative_uncertainty")
-"""Stop rules that say nothing of stability: the potential was unsure, and may have been right."""
 
 
 def question_of(settings: ElectrolyteSettings) -> Question:
@@ -113,10 +111,10 @@ def _evidence(
     :param started: molecules of its box when the first run began.
     """
     place, schedule = place_of(name), made.walkers[name].stages[0]
-    results = list(findings.checks) if findings is not None else []
     if findings is not None:
-        results += _unlike_the_box(findings.molecules, started)
-    results += _of_the_run(result, results)
+        results = [*findings.checks, *_unlike_the_box(findings.molecules, started)]
+    else:
+        results = [_of_the_run(result)]
     packed = settings.boxes.get(place.box)
     time_ps = findings.time_ps if findings is not None else result.stable_steps * made.timestep / 1000.0
     return Evidence(
@@ -133,30 +131,25 @@ def _evidence(
     )
 
 
-def _of_the_run(result: WalkerResult, found: Iterable[CheckResult]) -> Iterator[CheckResult]:
-    """Yield what the end of a run says: one that a rule stopped has failed, whatever its trajectory shows."""
-    if result.stopped_by is None:
-        yield CheckResult(check="run", status="pass", reason=f"it made all of its {result.asked_steps} steps")
-        return
-    if any(item.check == "duration" and item.status == "fail" for item in found):
-        return
+def _of_the_run(result: WalkerResult) -> CheckResult:
+    """Return what the end of a run says whose trajectory nobody looked at: one that a rule stopped has failed."""
     where = f"stopped after {result.stable_steps} of {result.asked_steps} steps by {result.stopped_by!r}"
-    if result.stopped_by in DOUBTS:
-        yield CheckResult(
-            check="run",
-            status="inconclusive",
-            reason=f"{where}: {result.message}",
-            missing="a run without a limit of the uncertainty",
-        )
-    else:
-        yield CheckResult(
-            check="run",
-            status="fail",
-            quantity="steps before a stop rule was broken",
-            value=float(result.stable_steps),
-            limit=float(result.asked_steps),
-            reason=f"{where}: {result.message}",
-        )
+    numbers: dict[str, float | int | str | None] = {"stopped_by": result.stopped_by}
+    if result.stopped_by is None:
+        reason, missing = f"it made all of its {result.asked_steps} steps", "a look at its trajectory"
+        return CheckResult(check="run", status="inconclusive", reason=reason, missing=missing)
+    if result.stopped_by in UNSURE:
+        reason, missing = f"{where}: {result.message}", "a run without a limit of the uncertainty"
+        return CheckResult(check="run", status="inconclusive", reason=reason, missing=missing, numbers=numbers)
+    return CheckResult(
+        check="run",
+        status="fail",
+        quantity="steps before a stop rule was broken",
+        value=float(result.stable_steps),
+        limit=float(result.asked_steps),
+        reason=f"{where}: {result.message}",
+        numbers=numbers,
+    )
 
 
 def _unlike_the_box(now: Mapping[str, int], before: Mapping[str, int]) -> Iterator[CheckResult]:

@@ -218,3 +218,16 @@ def test_names_of_walkers_say_their_conditions() -> None:
     assert ratio_of({"EMC": 32, "EC": 16}) == "EC:EMC 1:2"
     with pytest.raises(ValueError, match="walker = 'w1'"):
         place_of("w1")
+
+
+def test_short_runs_at_constant_energy_can_pass_and_bare_ions_are_no_molecules() -> None:
+    length = result("duration", "inconclusive", numbers={"molecules": 46})
+    salted = {**LIQUID, "Li+": 1, "PF6-": 1}
+    short = run(300.0, length, result("energy", "pass"), stage="nve", pressure=None, time_ps=1.0, composition=salted)
+    assert short.status == "pass"
+    assert run(300.0, length).status == "inconclusive"
+    assert run(300.0, result("duration", "fail"), stage="nve", pressure=None).status == "fail"
+    assert short.molecules == 46
+    verdict = judge("salted", QUESTION, [run(300.0, length, composition=salted), run(1200.0)])
+    assert verdict.answer == "inconclusive"
+    assert "150 ps of 46 molecules" in verdict.missing[0]

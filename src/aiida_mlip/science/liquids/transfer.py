@@ -15,8 +15,8 @@ from math import gcd, hypot
 from typing import TypeVar
 
 from aiida_mlip.science.liquids.conditions import BAR_IN_GPA
-from aiida_mlip.science.liquids.findings import CheckResult, Status, worst
-from aiida_mlip.science.liquids.verdict import Evidence, Question, mean_density, supports
+from aiida_mlip.science.liquids.findings import CheckResult, Status
+from aiida_mlip.science.liquids.verdict import Evidence, Question, mean_density, supports, together
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
@@ -102,7 +102,7 @@ def _compared(
 
 def status_of(runs: Sequence[Evidence], question: Question) -> Status:
     """Return what runs show together: pass only where each supports a claim."""
-    found = worst([result for run in runs for result in run.checks])
+    found = together(run.status for run in runs)
     if found == "pass" and not all(supports(run, question) for run in runs):
         return "inconclusive"
     return found

@@ -29,7 +29,10 @@ Answer = Literal["stable", "unstable", "inconclusive"]
 FORCE_TESTS = "force tests"
 """Stands where a reason comes from no run."""
 
-_FIRST = ("run", "start", "molecules", "density", "bubble")
+LENGTH = "duration"
+"""The check of length and size of a run, and of how it ended."""
+
+_FIRST = ("run", "start", "molecules", "duration", "density", "bubble")
 """Checks whose failures are named first: they say most clearly what happened."""
 
 
@@ -49,8 +52,19 @@ class Evidence(StrictModel):
 
     @property
     def molecules(self) -> int:
-        """Return the number of molecules in the box."""
-        return sum(self.composition.values())
+        """Return the number of molecules in the box; where the check of the run counted them, without bare ions."""
+        counted = [result.numbers.get("molecules") for result in self.checks if result.check == LENGTH]
+        return next((count for count in counted if isinstance(count, int)), sum(self.composition.values()))
+
+    @property
+    def status(self) -> Status:
+        """Return what the checks say together; at constant volume or energy no run is asked to be long."""
+        counted = [
+            result
+            for result in self.checks
+            if self.stage == "npt" or result.check != LENGTH or result.status != "inconclusive"
+        ]
+        return worst(counted)
 
     @property
     def where(self) -> str:
@@ -244,7 +258,7 @@ def _conditions(question: Question, runs: Sequence[Evidence]) -> Iterator[Condit
     for _, group in groupby(sorted(runs, key=key), key):
         found = list(group)
         first = found[0]
-        status = worst([result for run in found for result in run.checks])
+        status = together(run.status for run in found)
         if status == "pass" and first.stage == "npt" and not all(supports(run, question) for run in found):
             status = "inconclusive"
         density, error = mean_density(found)
@@ -261,6 +275,14 @@ def _conditions(question: Question, runs: Sequence[Evidence]) -> Iterator[Condit
             density=density,
             density_error=error,
         )
+
+
+def together(found: Iterable[Status]) -> Status:
+    """Return the status of several: one that fails decides, then one that is inconclusive."""
+    present = set(found)
+    if "fail" in present:
+        return "fail"
+    return "pass" if present == {"pass"} else "inconclusive"
 
 
 def _by_check(results: Sequence[CheckResult]) -> dict[str, Status]:
