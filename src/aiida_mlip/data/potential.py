@@ -23,8 +23,8 @@ _TORCH_STARTS = (b"PK\x03\x04", b"\x80")
 class PotentialData(SinglefileData):
     """A model file with its :class:`~aiida_mlip.schema.potential.PotentialInfo`.
 
-    The node's hash is that of the file and of what changes a prediction (architecture, head, dtype, ...), so that two
-    names for one file are one potential to the cache.
+    The node's hash is that of the file and of what changes a prediction (architecture, head, dtype, dispersion that is
+    added, ...), so that two names for one file are one potential to the cache.
 
     :param file: path of the model file, or an open binary stream.
     :param info: the description; ``sha256`` is filled in, and compared where it is given.
@@ -42,6 +42,7 @@ class PotentialData(SinglefileData):
         "backend_version",
         "extra",
         "trusted",
+        "dispersion_statement",
     )
 
     def __init__(
@@ -60,7 +61,10 @@ class PotentialData(SinglefileData):
                 f"info.sha256 = {info.sha256} but the file's is {found}: "
                 "the file is damaged or not the one described; get it again"
             )
-        self.base.attributes.set_many({**info.model_dump(mode="json"), "sha256": found, "trusted": trusted})
+        facts = info.model_dump(mode="json")
+        if info.dispersion is None:
+            del facts["dispersion"]  # so that it hashes like the nodes from before there was this field
+        self.base.attributes.set_many({**facts, "sha256": found, "trusted": trusted})
         if info.name:
             self.label = info.name
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from aiida_mlip.schema.dispersion import Dispersion, DispersionStatement
 from aiida_mlip.science.models import StrictModel
 
 Dtype = Literal["float32", "float64"]
@@ -39,3 +40,16 @@ class PotentialInfo(StrictModel):
     backend_version: str = Field(default="", description="version of the package that wrote or inspected the file")
     name: str = Field(default="", description="name in the foundation registry, or what the user calls it")
     extra: dict[str, float | int | str | bool] = Field(default_factory=dict, description="backend-specific facts")
+    dispersion: Dispersion | None = Field(default=None, description="what is added to the model; None: nothing")
+    dispersion_statement: DispersionStatement = Field(
+        default="unknown", description="whether energies have dispersion; 'added' where ``dispersion`` is given"
+    )
+
+    @model_validator(mode="after")
+    def _statement_fits(self) -> PotentialInfo:
+        if (self.dispersion is not None) != (self.dispersion_statement == "added"):
+            raise ValueError(
+                f"dispersion_statement = {self.dispersion_statement!r} with dispersion = {self.dispersion!r}: "
+                "'added' and the settings of what is added belong together"
+            )
+        return self
