@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
+from aiida_mlip.cli._electrolyte_file import ElectrolyteFile
 from aiida_mlip.cli._launch_file import DefectsFile, FileT, FinetuneFile, IterativeFile, LaunchFile, PwFile
 from aiida_mlip.cli._nodes import find_node
 
@@ -142,6 +143,30 @@ def _iterative(described: IterativeFile, _folder: Path) -> ProcessBuilder:
     return builder
 
 
+def _electrolyte(described: ElectrolyteFile, _folder: Path) -> ProcessBuilder:
+    from aiida_mlip.data.dataset import DatasetData
+    from aiida_mlip.data.potential import PotentialData
+    from aiida_mlip.workchains.electrolyte import ElectrolyteWorkChain
+    from aiida_mlip.workchains.protocols import merge
+
+    labelled, reference = described.labelled, described.reference
+    given = _with_device(described, "md")
+    overrides = merge({"settings": described.settings}, given) if isinstance(given.get("settings", {}), dict) else given
+    builder: ProcessBuilder = ElectrolyteWorkChain.get_builder_from_protocol(
+        **_runtime(described),
+        potentials={name: find_node(text, PotentialData, f"potentials.{name}")
+                    for name, text in described.potentials.items()},
+        boxes={name: find_node(text, DatasetData, f"imported.{name}") for name, text in described.imported.items()},
+        packed=described.packed,
+        labelled=None if labelled is None else find_node(labelled, DatasetData, "labelled"),
+        reference=None if reference is None else find_node(reference, PotentialData, "reference"),
+        pw=None if described.pw is None else _pw_inputs(described.pw),
+        max_concurrent=described.max_concurrent,
+        overrides=overrides,
+    )  # fmt: skip
+    return builder
+
+
 def _pw_inputs(described: PwFile) -> dict[str, Any]:
     """Return the inputs of the namespace ``pw`` of ``mlip.label``."""
     from aiida import orm
@@ -168,6 +193,12 @@ LAUNCHABLE: tuple[Launchable[Any], ...] = (
         "Train, explore, select, label, and again until converged, as FILE says.",
         IterativeFile,
         _iterative,
+    ),
+    Launchable(
+        "electrolyte",
+        "Say whether a liquid electrolyte is stable with potentials, as FILE says.",
+        ElectrolyteFile,
+        _electrolyte,
     ),
     Launchable("defects", "Evaluate potentials on crystals and defects, as FILE says.", DefectsFile, _defects),
 )

@@ -123,6 +123,19 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
         455: "Look at the node and the disk quota of the computer, then submit again.",
         710: NO_PROPERTY,
     },
+    "ElectrolyteWorkChain": {
+        460: "Lower the density or the tolerance of the boxes named, or import a box. The verdict is on the others.",
+        461: "The tests of forces need a box or labelled configurations of at least two molecules; leave them out with "
+        "`force_tests: null`. The dynamics is in the verdict.",
+        462: "The reason is with `reference_labels` below: mostly a calculator that is not installed there. The "
+        "verdict stands without the comparison; submit again, and what was computed comes from the cache where caching is on.",
+        463: "The reasons are with the labels below. The dynamics is in the verdict.",
+        464: "The reasons are with the tests of forces below. Please report it with the message above.",
+        465: "The reason is with the dynamics below: mostly a computer or its limits, since a liquid that falls apart "
+        "is a result. Submit again: what was computed comes from the cache where caching is on.",
+        466: "The reason is with the checks below: mostly a folder of the dynamics that is gone, or a limit of time. "
+        "Submit again: what was computed comes from the cache where caching is on.",
+    },
     "DefectsWorkChain": {
         454: "Look at the reasons below: a potential has to know the element, and its crystal has to have a minimum.",
         703: "What has a result can be used. Look below at what is missing and why; submit again for what a node or a "

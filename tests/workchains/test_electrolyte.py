@@ -1,0 +1,173 @@
+"""``mlip.electrolyte`` run for real on four water molecules: GFN1-xTB holds them, and ASE's EMT cannot."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
+from ase import Atoms
+from ase.build import molecule
+
+from aiida_mlip.computers.defaults import job_options
+from aiida_mlip.data.dataset import DatasetData
+from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.workchains.electrolyte import ElectrolyteWorkChain
+
+FORCE_TESTS = {
+    "configurations": 1,
+    "volume_scan": {"densities": [0.1, 0.5, 0.8, 1.1, 1.5], "configurations": 1},
+    "dimers": None,
+}
+DYNAMICS = {
+    "temperatures": [300.0, 450.0],
+    "timestep": 0.5,
+    "nvt_steps": 12,
+    "npt_steps": 16,
+    "nve_steps": 8,
+    "stride": 2,
+    "log_stride": 1,
+    "keep_stride": 4,
+}
+
+
+@pytest.fixture(autouse=True)
+def _cached(aiida_profile) -> Iterator[None]:
+    with enable_caching(identifier="aiida.calculations:mlip.*"):
+        yield
+
+
+def calculator(name: str, target: str, **parameters: Any) -> PotentialData:
+    known = {"architecture": "ase", "elements": ["H", "C", "O", "Cu"]}
+    document = {**known, "calculator": target, "parameters": parameters, "level_of_theory": name}
+    info = {**known, "r_max": 6.0, "dtype": "float64", "num_parameters": 0, "name": name, "level_of_theory": name}
+    return PotentialData(io.BytesIO(json.dumps(document).encode()), info)
+
+
+def good() -> PotentialData:
+    pytest.importorskip("tblite")
+    return calculator("GFN1-xTB", "tblite.ase:TBLite", method="GFN1-xTB", verbosity=0)
+
+
+def bad() -> PotentialData:
+    """Effective-medium theory knows H and O, and nothing of their bonds."""
+    return calculator("EMT", "ase.calculators.emt:EMT")
+
+
+def water() -> Atoms:
+    rng = np.random.default_rng(1)
+    box = Atoms(cell=[5.2] * 3, pbc=True)
+    for number in range(4):
+        one = molecule("H2O")
+        one.rotate(rng.uniform(0, 360), rng.normal(size=3))
+        one.translate(1.2 + 2.6 * np.array([number // 2, number % 2, (number // 2 + number) % 2]))
+        box += one
+    return box
+
+
+@pytest.fixture
+def build(worker_code, localhost) -> Callable[..., Any]:
+    """A function that returns the inputs of a run with changes of the settings on top."""
+
+    def function(potentials: dict[str, PotentialData], changes: dict[str, Any] | None = None, **given: Any) -> Any:
+        settings = {"dynamics": DYNAMICS, "force_tests": FORCE_TESTS, **(changes or {})}
+        return ElectrolyteWorkChain.get_builder_from_protocol(
+            code=worker_code,
+            potentials=potentials,
+            options=job_options(localhost),
+            protocol="fast",
+            overrides={"settings": settings, "md": {"dtype": "float64"}},
+            **{"boxes": {"water": DatasetData([water()])}, **given},
+        )
+
+    return function
+
+
+@pytest.fixture
+def broken_code(localhost, worker_zipapp: Path) -> orm.PortableCode:
+    """A worker on a node without Python."""
+    return orm.PortableCode(
+        label="mlip-worker-broken",
+        computer=localhost,
+        filepath_executable=worker_zipapp.name,
+        filepath_files=str(worker_zipapp.parent),
+        prepend_text="export PATH=/nonexistent",
+    ).store()
+
+
+def run(builder: Any) -> orm.WorkChainNode:
+    return run_get_node(builder)[1]
+
+
+def steps_of(node: orm.WorkChainNode) -> dict[str, orm.ProcessNode]:
+    links = node.base.links.get_outgoing(link_type=(LinkType.CALL_WORK, LinkType.CALL_CALC)).all()
+    return {link.link_label: link.node for link in links}
+
+
+def test_a_good_and_a_bad_potential_side_by_side(build) -> None:
+    node = run(build({"gfn1": good(), "emt": bad()}, reference=good()))
+    assert node.exit_status == 0, node.exit_message
+    found = node.outputs.verdict["potentials"]
+    assert found["emt"]["answer"] == "unstable"
+    assert found["gfn1"]["answer"] == "inconclusive", found["gfn1"]["sentence"]
+    assert "150 ps" in found["gfn1"]["missing"][0]
+    assert "4 molecules" in found["gfn1"]["missing"][0]
+    steps = steps_of(node)
+    stages = ("nvt", "npt", "nve")
+    assert {f"gfn1_{stage}{end}" for stage in stages for end in ("", "_checks")} <= set(steps)
+    assert {"probe_frames", "reference_labels", "gfn1_labels", "emt_labels", "gfn1_force_tests", "verdict"} <= set(
+        steps
+    )
+    assert set(node.outputs.results["gfn1"]) == {"force_tests", *stages}
+    npt = steps["gfn1_npt"]
+    assert set(npt.outputs.trajectories) == {"water_t300_p0_w1", "water_t450_p0_w1"}
+    starts = {data.creator.base.links.get_incoming().first().node.uuid for data in [npt.inputs.md.structures]}
+    assert starts == {steps["gfn1_last_frames"].uuid} or npt.inputs.md.structures.creator == steps["gfn1_last_frames"]
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "changes"),
+    [
+        ("md.md", 465, {"force_tests": None}),
+        ("liquid.liquid", 466, {"force_tests": None}),
+        ("label.batch", 463, {"dynamics": {"nvt_steps": 0, "npt_steps": 0, "nve_steps": 0}}),
+        ("reference.batch", 462, {"dynamics": {"nvt_steps": 0, "npt_steps": 0, "nve_steps": 0}}),
+    ],
+)
+def test_a_step_that_fails_takes_nothing_else_down(build, broken_code, where, status, changes) -> None:
+    changes = {"dynamics": {**DYNAMICS, "nve_steps": 0, "npt_steps": 0}, **changes}
+    reference = {} if changes.get("force_tests", 1) is None else {"reference": bad()}
+    builder = build({"emt": bad()}, changes, **reference)
+    namespace = builder
+    for name in where.split("."):
+        namespace = namespace[name]
+    namespace["code"] = broken_code
+    node = run(builder)
+    assert node.exit_status == status, node.exit_message
+    verdict = node.outputs.verdict["potentials"]["emt"]
+    if where != "reference.batch":
+        assert verdict["failed_steps"]
+    assert "water" in node.outputs.boxes
+
+
+def test_a_box_that_cannot_be_packed_ends_it(build) -> None:
+    packed = {"dense": {"composition": {"H2O": 20}, "density": 20.0}}
+    node = run(build({"emt": bad()}, {"force_tests": None}, packed=packed, boxes=None))
+    assert node.exit_status == 460
+    assert "box_dense" in node.exit_message
+
+
+def test_tests_of_nothing_cannot_be_set_up(build) -> None:
+    dynamics = {"nvt_steps": 0, "npt_steps": 0, "nve_steps": 0}
+    nothing = {"configurations": 0, "volume_scan": None, "dimers": None}
+    node = run(build({"emt": bad()}, {"dynamics": dynamics, "force_tests": nothing}))
+    assert node.exit_status == 461, node.exit_message
+    assert node.outputs.verdict["potentials"]["emt"]["answer"] == "inconclusive"
