@@ -11,8 +11,8 @@ temperature [K]    300        300        500        500
 48 molecules [Å]   -          4.0*       4.8        -
 =================  =========  =========  =========  =========
 
-(* at 500 K), so the limit of 4.0 Å grows below 0.93 g/cm3 as density to the power of -3/2. A box of 96 molecules at 0.93
-g/cm3 less 2, 8 and 18 neighbours has voids of 4.4, 6.3 and 7.1 Å, while its mean density falls by 2, 8 and 19 % only.
+(* at 500 K), so the limit of 4.0 Å grows below 0.93 g/cm3 as density to the power of -3/2. A box of 96 molecules at
+0.93 g/cm3 less 2, 8 and 18 neighbours has voids of 4.4, 6.3 and 7.1 Å, while its mean density falls by 2, 8 and 19 % only.
 """
 
 from __future__ import annotations
