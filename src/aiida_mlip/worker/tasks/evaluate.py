@@ -10,14 +10,14 @@ from ase import Atoms
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.tasks import EvaluateSettings
 from aiida_mlip.science.composition import composition_energy, element_energies
-from aiida_mlip.science.datasets.canonical import read_extxyz, write_extxyz
-from aiida_mlip.science.datasets.errors import DatasetError
+from aiida_mlip.science.datasets.canonical import write_extxyz
 from aiida_mlip.science.errors import error_table
 from aiida_mlip.science.keys import ENERGY
 from aiida_mlip.science.parity import labelled_frames, parity_arrays
 from aiida_mlip.science.predictions import FloatArray, Predictions
-from aiida_mlip.worker.backends import Potential, load_potential
+from aiida_mlip.worker.backends import Potential
 from aiida_mlip.worker.context import Context
+from aiida_mlip.worker.given import frames_of, potential_of
 from aiida_mlip.worker.settings import parse_settings
 
 PREFIX = "set_"
@@ -40,13 +40,7 @@ def run(context: Context) -> dict[str, Any]:
     context.reporter.stage("load")
     sets = _read_sets(context)
     _check_alignment(sets, settings.align_on)
-    potential = load_potential(
-        context.path("potential"),
-        context.job.potential,
-        device=settings.device,
-        dtype=settings.dtype,
-        head=settings.head,
-    )
+    potential = potential_of(context, settings)
     predictions = {name: _predict(context, name, frames, potential, settings) for name, frames in sets.items()}
     shifts = _fit_shifts(sets, predictions, settings.align_on)
     payload: dict[str, Any] = {"errors": {}, "shifts": shifts, "counts": {}, "head": potential.info.head}
@@ -65,11 +59,7 @@ def _read_sets(context: Context) -> dict[str, list[Atoms]]:
         raise TaskError(ErrorKind.INPUT, "files: there is no data set.", f"Name at least one {PREFIX}<name>.")
     sets = {}
     for role in roles:
-        try:
-            with context.path(role).open(encoding="utf-8") as handle:
-                frames = list(read_extxyz(handle))
-        except (DatasetError, UnicodeDecodeError) as error:
-            raise TaskError(ErrorKind.INPUT, f"files[{role!r}]: {error}.", "Export the data set again.") from error
+        frames = frames_of(context, role)
         if not frames:
             raise TaskError(ErrorKind.INPUT, f"files[{role!r}] has no frames.", "Give at least one configuration.")
         sets[role.removeprefix(PREFIX)] = frames

@@ -14,11 +14,10 @@ from ase.calculators.calculator import Calculator
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.labelling import LABELS_FILE, BatchLabelSettings
-from aiida_mlip.science.datasets.canonical import read_extxyz
-from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.labelling.address import digest_of, potential_method
-from aiida_mlip.worker.backends import Potential, load_potential, sha256_of
+from aiida_mlip.worker.backends import Potential, sha256_of
 from aiida_mlip.worker.context import Context, Stopped
+from aiida_mlip.worker.given import frames_of, potential_of
 from aiida_mlip.worker.settings import parse_settings
 
 Line = dict[str, Any]
@@ -71,7 +70,7 @@ def run(context: Context) -> dict[str, Any]:
     """
     settings = parse_settings(BatchLabelSettings, context.job.settings)
     context.reporter.stage("load")
-    frames = _read(context)
+    frames = frames_of(context, "configurations")
     key = digest_of(
         [sha256_of(context.path("configurations")), potential_method(context.job.potential or {}, context.job.settings)]
     )
@@ -83,23 +82,9 @@ def run(context: Context) -> dict[str, Any]:
         for line in earlier:
             labels.add(line)
         context.partial.update(labels.payload(len(frames)))
-        potential = load_potential(
-            context.path("potential"),
-            context.job.potential,
-            device=settings.device,
-            dtype=settings.dtype,
-            head=settings.head,
-        )
+        potential = potential_of(context, settings)
         _label_all(context, frames, potential, settings, labels)
     return labels.payload(len(frames))
-
-
-def _read(context: Context) -> list[Atoms]:
-    try:
-        with context.path("configurations").open(encoding="utf-8") as handle:
-            return list(read_extxyz(handle))
-    except (DatasetError, UnicodeDecodeError) as error:
-        raise TaskError(ErrorKind.INPUT, f"files['configurations']: {error}.", "Export the data set again.") from error
 
 
 def _earlier(context: Context, key: str) -> Iterator[Line]:

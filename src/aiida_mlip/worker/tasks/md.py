@@ -13,8 +13,6 @@ from pydantic import TypeAdapter
 
 from aiida_mlip.schema.dynamics import WALKERS_FILE, WALKERS_FOLDER, MDSettings, WalkerProgress, WalkerResult
 from aiida_mlip.schema.errors import ErrorKind, TaskError
-from aiida_mlip.science.datasets.canonical import read_extxyz
-from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.dynamics.observables import is_bulk
 from aiida_mlip.science.dynamics.stop_rules import needs_uncertainty
 from aiida_mlip.science.models import StrictModel
@@ -24,6 +22,7 @@ from aiida_mlip.worker.context import Context
 from aiida_mlip.worker.dynamics.checkpoint import Checkpoint, read_checkpoint
 from aiida_mlip.worker.dynamics.streams import postponed_signals
 from aiida_mlip.worker.dynamics.walker import Plan, WalkerRun
+from aiida_mlip.worker.given import frames_of
 from aiida_mlip.worker.runner import write_atomically
 from aiida_mlip.worker.settings import parse_settings
 from aiida_mlip.worker.uncertainty import Estimator
@@ -77,11 +76,7 @@ def run(context: Context) -> dict[str, Any]:
 
 def _starts(context: Context, settings: MDSettings) -> dict[str, Atoms]:
     """Return walker -> first configuration."""
-    try:
-        with context.path("structures").open(encoding="utf-8") as handle:
-            frames = list(read_extxyz(handle))
-    except (DatasetError, UnicodeDecodeError) as error:
-        raise TaskError(ErrorKind.INPUT, f"files['structures']: {error}.", "Export the data set again.") from error
+    frames = frames_of(context, "structures")
     found = {}
     for name, walker in settings.walkers.items():
         if walker.structure >= len(frames):

@@ -18,8 +18,8 @@ from aiida_mlip.science import properties
 from aiida_mlip.science.datasets.canonical import write_extxyz
 from aiida_mlip.science.models import StrictModel, explain
 from aiida_mlip.science.properties import Journal, Notebook, Property, PropertyFailure, PropertyRecord
-from aiida_mlip.worker.backends import load_potential
 from aiida_mlip.worker.context import Context
+from aiida_mlip.worker.given import potential_of
 from aiida_mlip.worker.runner import write_atomically
 from aiida_mlip.worker.settings import parse_settings
 
@@ -120,13 +120,7 @@ def run(context: Context) -> dict[str, Any]:
         progress.write_structures(context.directory, *progress.records)
         context.partial.update(progress.payload())
     context.reporter.stage("load")
-    potential = load_potential(
-        context.path("potential"),
-        context.job.potential,
-        device=settings.device,
-        dtype=settings.dtype,
-        head=settings.head,
-    )
+    potential = potential_of(context, settings)
     calculator = potential.calculator()
     for request in requests:
         if request.name not in progress.records:

@@ -10,15 +10,15 @@ from ase import Atoms
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.selection import SelectionCounts, SelectionResult, SelectionSettings
-from aiida_mlip.science.datasets.canonical import read_extxyz, write_extxyz
-from aiida_mlip.science.datasets.errors import DatasetError
+from aiida_mlip.science.datasets.canonical import write_extxyz
 from aiida_mlip.science.selection import SAME, Budget, Candidate, Chosen, Described, Level, choose
 from aiida_mlip.science.selection.describe import outcome, selected_frame
 from aiida_mlip.science.selection.sift import Sifted, sift, thinned, uncertain_atoms
 from aiida_mlip.science.trajectory import TrajectoryError, read_trajectory
-from aiida_mlip.worker.backends import Potential, load_potential
+from aiida_mlip.worker.backends import Potential
 from aiida_mlip.worker.context import Context
 from aiida_mlip.worker.descriptors import describe, source_of
+from aiida_mlip.worker.given import frames_of, potential_of
 from aiida_mlip.worker.settings import parse_settings
 
 PREFIX = "trajectory_"
@@ -99,13 +99,7 @@ def _sift(context: Context, walker: str, settings: SelectionSettings) -> Sifted:
 def _choose(context: Context, settings: SelectionSettings, candidates: Sequence[Candidate]) -> tuple[Chosen, str]:
     context.reporter.stage("load")
     known = _known(context)
-    potential = load_potential(
-        context.path("potential"),
-        context.job.potential,
-        device=settings.device,
-        dtype=settings.dtype,
-        head=settings.head,
-    )
+    potential = potential_of(context, settings)
     asked = [uncertain_atoms(candidate.atoms, settings.levels.lower) for candidate in candidates]
     frames = [candidate.atoms for candidate in candidates]
     elements = sorted({symbol for atoms in (*frames, *known) for symbol in atoms.get_chemical_symbols()})
@@ -126,13 +120,7 @@ def _choose(context: Context, settings: SelectionSettings, candidates: Sequence[
 
 
 def _known(context: Context) -> list[Atoms]:
-    if "known" not in context.job.files:
-        return []
-    try:
-        with context.path("known").open(encoding="utf-8") as handle:
-            return list(read_extxyz(handle))
-    except (DatasetError, UnicodeDecodeError) as error:
-        raise TaskError(ErrorKind.INPUT, f"files['known']: {error}.", "Export the data set again.") from error
+    return frames_of(context, "known") if "known" in context.job.files else []
 
 
 def _describe(

@@ -18,8 +18,6 @@ from aiida_mlip.schema.uncertainty import (
     UncertaintyResult,
     UncertaintySettings,
 )
-from aiida_mlip.science.datasets.canonical import read_extxyz
-from aiida_mlip.science.datasets.errors import DatasetError
 from aiida_mlip.science.isolated_atoms import is_isolated
 from aiida_mlip.science.keys import FORCES
 from aiida_mlip.science.uncertainty.calibration import Calibrated, warnings_of
@@ -27,8 +25,10 @@ from aiida_mlip.science.uncertainty.model import UNCERTAINTY_FILE, UncertaintyMo
 from aiida_mlip.science.uncertainty.pairs import Pairs, Quality, assess, pairs_of
 from aiida_mlip.worker.backends import Potential, sha256_of
 from aiida_mlip.worker.context import Context
+from aiida_mlip.worker.given import frames_of
 from aiida_mlip.worker.settings import parse_settings
 from aiida_mlip.worker.uncertainty import Estimate
+from aiida_mlip.worker.uncertainty.dispersion import bare, without_dispersion
 from aiida_mlip.worker.uncertainty.fit import Owner, deep_estimates, fit_deep, fit_last_layer
 from aiida_mlip.worker.uncertainty.load import estimator_of, load_members, member_files
 
@@ -87,11 +87,7 @@ def run(context: Context) -> dict[str, Any]:
 
 def _frames(context: Context, role: str) -> list[Atoms]:
     """Return the configurations of a set without its isolated atoms."""
-    try:
-        with context.path(role).open(encoding="utf-8") as handle:
-            frames = [atoms for atoms in read_extxyz(handle) if not is_isolated(atoms)]
-    except (DatasetError, UnicodeDecodeError) as error:
-        raise TaskError(ErrorKind.INPUT, f"files[{role!r}]: {error}.", "Export the data set again.") from error
+    frames = [atoms for atoms in frames_of(context, role) if not is_isolated(atoms)]
     if not any(FORCES in atoms.arrays for atoms in frames):
         raise TaskError(
             ErrorKind.INPUT,
@@ -127,8 +123,11 @@ def _last_layer(
 ) -> tuple[UncertaintyModel, list[Estimate], dict[str, Any]]:
     assert not isinstance(settings.method, Deep)
     sets = {"training": _frames(context, "training_set"), "calibration": frames}
+    (alone,), d3 = bare([potential])
+    if d3 is not None:
+        sets = {name: without_dispersion(labelled, d3) for name, labelled in sets.items()}
     model, strength = fit_last_layer(
-        owner, potential, settings.method, sets, batch_size=settings.batch_size, stage=_stage(context)
+        owner, alone, settings.method, sets, batch_size=settings.batch_size, stage=_stage(context)
     )
     estimator = estimator_of([potential], model)
     progress = _stage(context)("evaluate calibration set", len(frames))
