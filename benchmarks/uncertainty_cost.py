@@ -321,7 +321,7 @@ def main(folder: Path, epochs: int, repeats: int, hal_steps: int, foundation: Pa
         console.print(table(f"Cost of an MD step, {name}: in units of one model", rows))
     hal = hal_table(made, hal_steps) if hal_steps else {}
     if hal:
-        console.print(table(f"Steps to the limit [eV/Å], and largest uncertainty in {hal_steps}; five seeds", hal))
+        console.print(table(f"Steps to the limit (eV/Å), and largest uncertainty in {hal_steps}; five seeds", hal))
     if out is not None:
         out.write_text(json.dumps({"worth": worth, "costs": costs, "hal": hal}, indent=1))
 
