@@ -51,7 +51,7 @@ def run_job(job_file: Path) -> int:
     result = Result(
         task=_task_of(document),
         error=error,
-        versions=versions(document.get("settings"), document.get("potential")),
+        versions=versions(document.get("settings"), _potential_of(document)),
         timings={**reporter.timings, "total": time.monotonic() - start},
         payload=payload,
     )
@@ -95,6 +95,13 @@ def _validate(document: dict[str, Any]) -> Job:
         return Job.model_validate(upgrade(document))
     except ValidationError as error:
         raise TaskError(ErrorKind.CONTRACT, explain(error, what="job", model=Job), "Make the job again.") from error
+
+
+def _potential_of(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the description of the potential, or of the first member of a committee."""
+    members = document.get("potentials")
+    first = next(iter(members.values()), None) if isinstance(members, dict) else None
+    return document.get("potential") or first
 
 
 def _task_of(document: dict[str, Any]) -> Task:

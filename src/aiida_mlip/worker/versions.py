@@ -15,6 +15,9 @@ DISTRIBUTIONS = ("torch", "e3nn", "ase", "matscipy", "spglib", "numpy", "scipy",
 ARCHITECTURES = {"mace": ("mace-torch",), "chgnet": ("chgnet", "pymatgen"), "sevennet": ("sevenn", "torch-geometric")}
 """Architecture -> the distributions that compute with it."""
 
+DISPERSION = ("dftd3",)
+"""The distributions that compute dispersion, where it is added to the potential."""
+
 
 def versions(settings: dict[str, Any] | None = None, potential: dict[str, Any] | None = None) -> dict[str, str]:
     """Return name -> version of the worker, Python and the libraries, and the names of host and device.
@@ -34,11 +37,12 @@ def versions(settings: dict[str, Any] | None = None, potential: dict[str, Any] |
 
 def _of_potential(potential: dict[str, Any]) -> tuple[str, ...]:
     """Return the distributions that compute with a potential; mace's where nothing is known of it."""
+    added = DISPERSION if potential.get("dispersion") else ()
     calculator = (potential.get("extra") or {}).get("calculator")
     if calculator is not None:
         module = str(calculator).split(":")[0].split(".")[0]
-        return tuple(dict.fromkeys(metadata.packages_distributions().get(module, [])))
-    return ARCHITECTURES.get(str(potential.get("architecture", "mace")), ())
+        return (*dict.fromkeys(metadata.packages_distributions().get(module, [])), *added)
+    return (*ARCHITECTURES.get(str(potential.get("architecture", "mace")), ()), *added)
 
 
 def _device_name(device: str) -> str:

@@ -110,7 +110,8 @@ def potential_method(info: Mapping[str, Any], settings: Mapping[str, Any]) -> st
     :param info: fields of the description of the potential.
     :param settings: of the job; the device does not count.
     """
-    facts = ("architecture", "sha256", "backend_version", "extra")
+    facts = ["architecture", "sha256", "backend_version", "extra"]
+    facts += ["dispersion"] if info.get("dispersion") else []  # where there is none, addresses are as they were
     head = settings.get("head") or info.get("head")
     numeric = {key: settings.get(key) for key in ("dtype", "stress")}
     return digest_of({"potential": {key: info.get(key) for key in facts}, "head": head, **numeric})

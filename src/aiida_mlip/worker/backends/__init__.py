@@ -138,10 +138,18 @@ def load_potential(
     dtype: Dtype = "float64",
     head: str | None = None,
 ) -> Potential:
-    """Load the model file of a job with the backend that its description names."""
+    """Load the model file of a job with the backend that its description names, and add the dispersion it asks for.
+
+    :raises TaskError: as :meth:`Backend.load`; of kind ``backend_import`` where what computes dispersion is missing.
+    """
     described = PotentialInfo.model_validate(info) if isinstance(info, Mapping) else info
     backend = backend_of(described.architecture if described else detect(path))
-    return backend.load(path, info=described, device=device, dtype=dtype, head=head)
+    potential = backend.load(path, info=described, device=device, dtype=dtype, head=head)
+    if described is None or described.dispersion is None:
+        return potential
+    from aiida_mlip.worker.dispersion import with_dispersion  # it needs this module
+
+    return with_dispersion(potential, described.dispersion)
 
 
 def refuse_unknown_elements(frames: Sequence[Atoms], elements: Sequence[str], *, what: str = "the potential") -> None:

@@ -12,6 +12,7 @@ from aiida_mlip.worker.backends import Potential, load_potential, sha256_of
 from aiida_mlip.worker.context import Context
 from aiida_mlip.worker.uncertainty import Estimator
 from aiida_mlip.worker.uncertainty.committee import CommitteeEstimator, PlainEstimator
+from aiida_mlip.worker.uncertainty.dispersion import DispersionEstimator, bare
 
 ROLE = "potential_"
 """Role of a member's file in the job: this and its name."""
@@ -48,11 +49,18 @@ def load_members(context: Context, *, device: Device, dtype: Dtype, head: str | 
     }
 
 
-def estimator_of(potentials: Sequence[Potential], model: UncertaintyModel | None = None) -> Estimator:
+def estimator_of(loaded: Sequence[Potential], model: UncertaintyModel | None = None) -> Estimator:
     """Return the estimator of potentials in memory.
 
-    :raises TaskError: of kind ``input`` where the uncertainty is of a kind that these potentials cannot have.
+    :raises TaskError: of kind ``input`` where the uncertainty is of a kind that these potentials cannot have, or the
+        members differ in the dispersion that is added.
     """
+    potentials, d3 = bare(loaded)
+    estimator = _bare_estimator(potentials, model)
+    return estimator if d3 is None else DispersionEstimator(estimator, loaded[0].info, d3)
+
+
+def _bare_estimator(potentials: Sequence[Potential], model: UncertaintyModel | None) -> Estimator:
     if model is None or model.header.kind == "deep":
         return PlainEstimator(potentials[0]) if len(potentials) == 1 else CommitteeEstimator(potentials, model)
     from aiida_mlip.worker.uncertainty.last_layer import LastLayerEstimator  # torch only where it is needed
