@@ -43,6 +43,9 @@ class TemperatureLimits(StrictModel):
         "comparisons counted in (Bonferroni, 0.1 %); proposal",
     )
     blocks: int = Field(default=5, ge=2, description="independent samples that a mean needs; CAMMLS 2025")
+    min_time_ps: float = Field(
+        default=1.0, ge=0, description="a shorter run does not fail [ps]; ten usual time constants of a thermostat"
+    )
 
 
 class _Temperature:
@@ -82,7 +85,19 @@ class _Temperature:
             results.append(
                 _result("inconclusive", "The frames have no velocities.", missing="velocities in the frames")
             )
-        return Finding(results, curves)
+        return Finding([self._not_too_early(result) for result in results], curves)
+
+    def _not_too_early(self, result: CheckResult) -> CheckResult:
+        """Return a result that does not fail before the thermostat had time to act.
+
+        In a few time constants of the thermostat a temperature makes one slow move, which no estimate of errors from
+        the series itself can tell from a mean that is off.
+        """
+        length = self._times[-1] - self._times[0] if self._times else 0.0
+        if result.status != "fail" or length >= self._limits.min_time_ps:
+            return result
+        missing = f"at least {self._limits.min_time_ps:g} ps, there are {length:.3g} ps"
+        return result.model_copy(update={"status": "inconclusive", "missing": missing})
 
     def _series(self) -> tuple[Array, Array]:
         """Return times [ps] and temperatures after equilibration: of the time series where there is one."""
