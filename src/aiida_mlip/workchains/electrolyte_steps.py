@@ -139,7 +139,7 @@ class ElectrolyteSteps(WindowedWorkChain):
         try:
             made = call(
                 probe_frames,
-                self.inputs.get("labelled"),
+                self.inputs.get("labelled", self.ctx.structures),
                 settings,
                 **self.ctx.boxes,
                 metadata={"call_link_label": "probe_frames"},
