@@ -37,7 +37,9 @@ def _check_charges(found: Sequence[tuple[Component, int]]) -> None:
     total = sum(component.charge * number for component, number in found)
     if total == 0:
         return
-    terms = " ".join(f"{number * component.charge:+d} ({component.name})" for component, number in found)
+    terms = " ".join(
+        f"{number * component.charge:+d} ({component.name})" for component, number in found if component.charge
+    )
     wanted = [component for component, _ in found if component.charge * total < 0]
     single = next((one for one in wanted if total % one.charge == 0), None)
     remedy = f"add {abs(total // single.charge)} {single.name}" if single else f"add ions of {-total:+d} in total"
