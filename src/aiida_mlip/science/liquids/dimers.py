@@ -34,7 +34,10 @@ CLOSE = 1.7
 """Closest atoms over the sum of their covalent radii below which neutral molecules repel: a hydrogen bond has 1.7."""
 
 WALL = 2.2
-"""Barriers are looked for below this closest contact: what rises further out may be dipoles that repel."""
+"""Closest contact below which an energy that falls again, after molecules repelled each other, is a hole."""
+
+FOOT = 2.6
+"""Closest contact below which molecules may begin to repel; what rises further out may be dipoles."""
 
 NOISE = 0.05
 """Energies that differ less [eV] are alike."""
@@ -122,25 +125,22 @@ def dimer_frames(atoms: Atoms, pair: Pair, shifts: Sequence[float], min_contact:
 def find_hole(curve: Curve) -> str:
     """Return where molecules attract each other that should not, in words, or an empty text.
 
-    Looked at are points whose closest contact is below :data:`CLOSE`. A hole is there where the energy falls again as
-    the molecules come nearer, where it is lowest at the nearest point, or where the reference repels and the potential
-    attracts.
+    A hole is there where the energy falls again as the molecules come nearer, where it is lowest at a point nearer than
+    a hydrogen bond, or where the reference repels and the potential attracts.
     """
     known = np.isfinite(curve.predicted)
     shifts, contacts, energies = curve.shifts[known], curve.contacts[known], curve.predicted[known]
     close = np.flatnonzero(contacts < CLOSE)
-    if len(shifts) < 3 or not len(close):
+    if len(shifts) < 3:
         return ""
-    for index in close[::-1]:
-        outside = energies[index + 1 :]
-        if not len(outside):
-            continue
-        if energies[index] < -NOISE and energies[index] <= outside.min() and contacts[index] < 0.9 * CLOSE:
-            return _words("the lowest energy of all is", shifts[index], contacts[index], energies[index])
+    for index in np.flatnonzero(contacts < WALL)[::-1]:
+        energy, outside = energies[index], energies[index + 1 :]
+        lowest = len(outside) > 0 and energy < -NOISE and energy <= outside.min()
+        if lowest and contacts[index] < 0.9 * CLOSE:
+            return _words("the lowest energy of all is", shifts[index], contacts[index], energy)
         top = _wall_top(outside, contacts[index + 1 :])
-        if top is not None and top - energies[index] > NOISE:
-            start = "the energy falls again on coming nearer, to"
-            return _words(start, shifts[index], contacts[index], energies[index])
+        if top - energy > NOISE and (top > REPULSIVE or contacts[index] < CLOSE):
+            return _words("the energy falls again on coming nearer, to", shifts[index], contacts[index], energy)
     if curve.true is not None:
         true = curve.true[known]
         for index in close:
@@ -150,18 +150,18 @@ def find_hole(curve: Curve) -> str:
     return ""
 
 
-def _wall_top(energies: Array, contacts: Array) -> float | None:
-    """Return the highest energy [eV] of points within :data:`WALL` that a curve rises to; None: it falls.
+def _wall_top(energies: Array, contacts: Array) -> float:
+    """Return the highest energy [eV] within :data:`FOOT` that a curve rises to on coming nearer; -inf: it falls there.
 
     :param energies: of the points further out than the one looked at, the nearest first [eV], shape (n,).
     """
-    near = energies[contacts < WALL]
+    near = energies[contacts < FOOT]
     if not len(near):
-        return None
+        return float("-inf")
     top = int(np.argmax(near))
     further = energies[top + 1 :]
     rises = len(further) > 0 and near[top] - further.min() > NOISE
-    return float(near[top]) if rises else None
+    return float(near[top]) if rises else float("-inf")
 
 
 def _words(start: str, shift: float, contact: float, energy: float) -> str:
