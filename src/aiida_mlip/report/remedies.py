@@ -128,7 +128,7 @@ WORKFLOWS: Mapping[str, Mapping[int, str]] = {
         461: "The tests of forces need a box or labelled configurations of at least two molecules; leave them out with "
         "`force_tests: null`. The dynamics is in the verdict.",
         462: "The reason is with `reference_labels` below: mostly a calculator that is not installed there. The "
-        "verdict stands without the comparison. Submit again: what was computed comes from the cache where caching is on.",
+        "verdict stands without the comparison. Submit again: the rest comes from the cache where caching is on.",
         463: "The reasons are with the labels below. The dynamics is in the verdict.",
         464: "The reasons are with the tests of forces below. Please report it with the message above.",
         465: "The reason is with the dynamics below: mostly a computer or its limits, since a liquid that falls apart "
