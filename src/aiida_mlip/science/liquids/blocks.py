@@ -33,15 +33,17 @@ class Drift:
     :param change: slope times window, in the unit of the values.
     :param error: its standard error, with the correlation of the residuals.
     :param multiple: Student's t for a two-sided 95 % interval of as many independent residuals.
+    :param inefficiency: of the residuals.
     """
 
     change: float
     error: float
     multiple: float
+    inefficiency: float
 
     @property
     def significant(self) -> bool:
-        """Whether the change is larger than what residuals of this kind make by chance in 5 % of runs."""
+        """Whether the change is larger than what such values make by chance in 5 % of runs."""
         return abs(self.change) > self.multiple * self.error
 
 
@@ -90,18 +92,17 @@ def block_means(values: ArrayLike, blocks: int) -> Array:
 def drift_of(times: ArrayLike, values: ArrayLike) -> Drift:
     """Return slope times window of the least-squares line.
 
-    The error is that of independent residuals times the square root of their statistical inefficiency.
+    The error is that of independent residuals times the square root of their statistical inefficiency. The line takes
+    fluctuations that are slower than the window out of the residuals, so that of these the error is too small.
 
     :param times: ascending, shape (n,), n >= 3.
     """
     t, y = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
     line = stats.linregress(t, y)
-    residuals = y - line.intercept - line.slope * t
-    window, g = float(t[-1] - t[0]), inefficiency(residuals)
-    freedom = max(len(t) / g - 2, 1.0)
-    return Drift(
-        float(line.slope) * window, float(line.stderr) * float(np.sqrt(g)) * window, float(stats.t.isf(0.025, freedom))
-    )
+    window, g = float(t[-1] - t[0]), inefficiency(y - line.intercept - line.slope * t)
+    error = float(line.stderr) * float(np.sqrt(g)) * window
+    multiple = float(stats.t.isf(0.025, max(len(t) / g - 2, 1.0)))
+    return Drift(float(line.slope) * window, error, multiple, g)
 
 
 class RunningBlocks:

@@ -38,7 +38,7 @@ def bonds_to(box: Atoms, atom: int) -> list[tuple[int, int]]:
 
 
 def transfer(box: Atoms, proton: int, oxygen: int, *, at: int, frames: int, free: int = 0) -> list[Atoms]:
-    """A proton that leaves at one frame, is free for some, and stays with another oxygen; every other frame is wrapped."""
+    """A proton that leaves at one frame, is free for some, and stays with another oxygen; half of them wrapped."""
     there = beside(box, oxygen, 1.0)
     far = beside(box, oxygen, 1.8)
     made = []
@@ -121,7 +121,7 @@ def test_what_has_changed_between_step_0_and_the_first_frame_is_seen(make_box, c
 
 
 def hot_waters(temperature: float, steps: int, stride: int) -> list[Atoms]:
-    """27 waters with Morse bonds (4.6 eV, 2.3/Å) and a harmonic angle, Langevin dynamics of 0.5 fs."""
+    """27 waters, each held at its place, with Morse bonds (4.6 eV, 2.1/Å) and harmonic angles; Langevin, 0.5 fs."""
     rng = np.random.default_rng(3)
     one = molecule("H2O")
     cell = np.diag([18.0, 18.0, 18.0])
@@ -130,7 +130,7 @@ def hot_waters(temperature: float, steps: int, stride: int) -> list[Atoms]:
     masses = one.get_masses()[None, :, None]
     step, kT = 0.5 * units.fs, units.kB * temperature
     velocities = rng.normal(size=positions.shape) * np.sqrt(kT / masses)
-    depth, width, length, stiffness, angle = 4.6, 2.3, 0.96, 3.3, 1.82
+    depth, width, length, stiffness, angle = 4.6, 2.1, 0.96, 3.3, 1.82
     keep = np.exp(-0.02 * 0.5)
 
     def forces(x: np.ndarray) -> np.ndarray:
@@ -147,7 +147,8 @@ def hot_waters(temperature: float, steps: int, stride: int) -> list[Atoms]:
             axis=1,
         )
         on_hydrogens = pull + bend
-        return np.concatenate([-on_hydrogens.sum(axis=1, keepdims=True), on_hydrogens], axis=1)
+        on_oxygens = 2.0 * (sites[:, None] - x[:, :1]) - on_hydrogens.sum(axis=1, keepdims=True)
+        return np.concatenate([on_oxygens, on_hydrogens], axis=1)
 
     frames, force = [], forces(positions)
     for index in range(steps + 1):
@@ -163,14 +164,14 @@ def hot_waters(temperature: float, steps: int, stride: int) -> list[Atoms]:
 
 
 @pytest.mark.parametrize("every", [1, 6])
-def test_hydrogen_vibrations_at_1200_K_are_no_reactions(check, every: int) -> None:
+def test_hydrogen_vibrations_at_1200_kelvin_are_no_reactions(check, every: int) -> None:
     """Bonds pass 1.15, and 1.25 as well, which a graph without hysteresis would take for breaking; none counts."""
-    frames = hot_waters(1200.0, 8000, 8)
+    frames = hot_waters(1200.0, 5000, 8)
     lengths = np.array([frame.positions.reshape(27, 3, 3) for frame in frames])
     lengths = np.linalg.norm(lengths[:, :, 1:] - lengths[:, :, :1], axis=3) / OH
     assert lengths.max() > BOND
     assert any(len(find_molecules(frame) or ()) != 27 for frame in frames)
-    assert (lengths > 1.15).mean() > 0.05
+    assert (lengths > 1.15).mean() > 0.002
     found = check("molecules", frames[::every], start=frames[0], spacing=4.0 * every)
     assert found.results[0].status == "pass", found.results[0].reason
     assert not found.events
@@ -314,5 +315,5 @@ def test_components_and_groups() -> None:
 
 
 def test_limits_without_hysteresis_are_refused() -> None:
-    with pytest.raises(ValidationError, match="formed = 1.7 is not below broken = 1.6"):
+    with pytest.raises(ValidationError, match=r"formed = 1\.7 is not below broken = 1\.6"):
         checks.get("molecules").parse({"formed": 1.7})

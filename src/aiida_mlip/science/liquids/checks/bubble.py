@@ -8,11 +8,12 @@ looser than the real liquid since they have no charges; of their largest void 95
 density [g/cm^3]   1.1        0.93       0.8        0.7
 temperature [K]    300        300        500        500
 12 molecules [Å]   3.1        3.7        4.3        4.6
-48 molecules [Å]   -          4.0*       4.8        -
+48 molecules [Å]   3.1        4.0*       4.8        -
 =================  =========  =========  =========  =========
 
 (* at 500 K), so the limit of 4.0 Å grows below 0.93 g/cm3 as density to the power of -3/2. A box of 96 molecules at
-0.93 g/cm3 less 2, 8 and 18 neighbours has voids of 4.4, 6.3 and 7.1 Å, while its mean density falls by 2, 8 and 19 % only.
+0.93 g/cm3 less 2, 8 and 18 neighbours has voids of 4.4, 6.3 and 7.1 Å, while its mean density falls by 2, 8 and 19 %
+only.
 """
 
 from __future__ import annotations
