@@ -6,9 +6,6 @@ one touches no other file.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from functools import cache
 from typing import Any
 
 from aiida_mlip.science.properties._base import (
@@ -26,6 +23,7 @@ from aiida_mlip.science.properties._base import (
     parse_inputs,
 )
 from aiida_mlip.science.properties._journal import Cost, Journal, Notebook
+from aiida_mlip.science.registry import Registry
 
 __all__ = [
     "Cost",
@@ -47,22 +45,5 @@ __all__ = [
     "parse_inputs",
 ]
 
-
-@cache
-def names() -> tuple[str, ...]:
-    """Return the names of all properties, in alphabetical order."""
-    modules = pkgutil.iter_modules(__path__)
-    return tuple(sorted(module.name for module in modules if not module.name.startswith("_")))
-
-
-def get(name: str) -> Property[Any, Any]:
-    """Return the property called ``name``.
-
-    :raises ValueError: where there is none; the message lists those there are.
-    """
-    if name not in names():
-        raise ValueError(f"property = {name!r} is not known: known are {', '.join(names())}")
-    prop = importlib.import_module(f"{__name__}.{name}").PROPERTY
-    if not isinstance(prop, Property):
-        raise TypeError(f"{__name__}.{name}.PROPERTY is not a Property")
-    return prop
+_PROPERTIES: Registry[Property[Any, Any]] = Registry(__name__, "PROPERTY", Property, "property")
+names, get = _PROPERTIES.names, _PROPERTIES.get

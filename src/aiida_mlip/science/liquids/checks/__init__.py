@@ -6,31 +6,12 @@ no other file.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from functools import cache
 from typing import Any
 
 from aiida_mlip.science.liquids.checks._base import Check, Finding, Pass, Run
+from aiida_mlip.science.registry import Registry
 
 __all__ = ["Check", "Finding", "Pass", "Run", "get", "names"]
 
-
-@cache
-def names() -> tuple[str, ...]:
-    """Return the names of all checks, in alphabetical order."""
-    modules = pkgutil.iter_modules(__path__)
-    return tuple(sorted(module.name for module in modules if not module.name.startswith("_")))
-
-
-def get(name: str) -> Check[Any]:
-    """Return the check called ``name``.
-
-    :raises ValueError: where there is none; the message lists those there are.
-    """
-    if name not in names():
-        raise ValueError(f"check = {name!r} is not known: known are {', '.join(names())}")
-    check = importlib.import_module(f"{__name__}.{name}").CHECK
-    if not isinstance(check, Check):
-        raise TypeError(f"{__name__}.{name}.CHECK is not a Check")
-    return check
+_CHECKS: Registry[Check[Any]] = Registry(__name__, "CHECK", Check, "check")
+names, get = _CHECKS.names, _CHECKS.get
