@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from aiida_mlip.foundation.install import Installed
     from aiida_mlip.foundation.registry import FoundationModel
+    from aiida_mlip.schema.potential import PotentialInfo
 
 
 @click.group()
@@ -131,8 +132,14 @@ def echo_installed(done: Installed) -> None:
         f"{info.architecture}, head {info.head}, {len(info.elements)} elements, r_max {info.r_max:g} Å, "
         f"{info.num_parameters:,} parameters, {info.dtype}; {info.level_of_theory}; licence {info.licence}."
     )
+    click.echo(f"Dispersion: {dispersion_words(info)}.")
     if node.trusted:
         click.echo("The node records that you vouched for the file (--trust).")
+
+
+def dispersion_words(info: PotentialInfo) -> str:
+    """Return in a few words whether the energies of a potential have dispersion."""
+    return info.dispersion.title + " added" if info.dispersion else info.dispersion_statement
 
 
 def _get(name: str) -> FoundationModel:
@@ -197,6 +204,8 @@ def _facts(model: FoundationModel) -> dict[str, str]:
         "licence": f"{licence.title} ({licence.name}), {licence.url}: {licence.summary}",
         "level of theory": model.level_of_theory,
         **{f"  head {head}": level for head, level in model.head_levels.items()},
+        "dispersion": model.dispersion,
+        **{f"  dispersion of head {head}": statement for head, statement in model.head_dispersion.items()},
         "trained on": model.training_data,
         "elements": f"{len(model.elements)}: {' '.join(model.elements)}",
         "r_max": f"{model.r_max:g} Å" if model.r_max else "not stated; the installed file tells",

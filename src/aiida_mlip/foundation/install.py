@@ -16,6 +16,7 @@ from aiida_mlip.foundation.fetch import Fetched, fetch, sha256_of
 from aiida_mlip.foundation.inspection import inspect
 from aiida_mlip.foundation.progress import Report, silent
 from aiida_mlip.foundation.registry import FoundationModel
+from aiida_mlip.schema.dispersion import DispersionStatement
 from aiida_mlip.schema.potential import PotentialInfo
 
 
@@ -80,6 +81,7 @@ def import_potential(
     architecture: str | None = None,
     licence: str | None = None,
     level_of_theory: str | None = None,
+    dispersion: DispersionStatement | None = None,
     report: Report = silent,
 ) -> Installed:
     """Store a model file of the user's own.
@@ -92,6 +94,8 @@ def import_potential(
     :param architecture: backend to read the file with; None: told from the file.
     :param licence: terms of use; None: the registry's, or else ``unknown``.
     :param level_of_theory: what the labels were computed with; None: the registry's, or else ``unknown``.
+    :param dispersion: whether the labels had dispersion (``included``, ``none``); None: the registry's statement, or
+        else ``unknown``.
     :raises FoundationError: where the file is missing, unknown and not trusted, or not a potential.
     """
     file = Path(file).expanduser().absolute()
@@ -106,7 +110,7 @@ def import_potential(
             "the node will record that"
         )
     name = name or (model.name if model else file.stem)
-    if known := find(sha256, name=name, head=head):
+    if known := find(sha256, name=name, head=head, dispersion=dispersion):
         return Installed(known, created=False, source="database")
     report("inspecting the file", 0, None)
     info = inspect(file, architecture=architecture)
@@ -114,6 +118,7 @@ def import_potential(
     if model is not None:
         info = _merged(info, model, Fetched(file, sha256, "local file"), head)
     own = {"name": name, "sha256": sha256, "licence": licence, "level_of_theory": level_of_theory, "head": head}
+    own["dispersion_statement"] = dispersion
     info = _updated(info, {field: value for field, value in own.items() if value is not None})
     trusted = model is None and (stored is None or stored.trusted)
     return Installed(_store(file, info, trusted=trusted), created=True, source="local file")
@@ -135,9 +140,15 @@ def load_foundation(name: str) -> PotentialData:
     return found
 
 
-def find(sha256: str, *, name: str | None = None, head: str | None = None) -> PotentialData | None:
-    """Return the oldest stored potential with this checksum, and with this name and head where they are given."""
-    wanted = {"sha256": sha256, "name": name, "head": head}
+def find(
+    sha256: str,
+    *,
+    name: str | None = None,
+    head: str | None = None,
+    dispersion: DispersionStatement | None = None,
+) -> PotentialData | None:
+    """Return the oldest stored potential with this checksum, and with what else is given."""
+    wanted = {"sha256": sha256, "name": name, "head": head, "dispersion_statement": dispersion}
     filters = {f"attributes.{field}": value for field, value in wanted.items() if value is not None}
     query = QueryBuilder().append(PotentialData, filters=filters, tag="potential")
     found: PotentialData | None = query.order_by({"potential": {"id": "asc"}}).limit(1).first(flat=True)
@@ -162,6 +173,7 @@ def _merged(info: PotentialInfo, model: FoundationModel, fetched: Fetched, head:
         "name": model.name,
         "licence": model.licence.name,
         "level_of_theory": model.level_for(head),
+        "dispersion_statement": model.dispersion_for(head),
         "head": head,
         "sha256": fetched.sha256,
         "extra": {**info.extra, **extra},

@@ -16,6 +16,9 @@ from pydantic import Field, model_validator
 from aiida_mlip.foundation.errors import UnknownModelError
 from aiida_mlip.science.models import StrictModel
 
+Statement = Literal["included", "none", "unknown"]
+"""Whether the labels of a model had dispersion."""
+
 
 class Licence(StrictModel):
     """The terms of use of the weights."""
@@ -53,6 +56,10 @@ class FoundationModel(StrictModel):
     licence: Licence
     level_of_theory: str
     head_levels: dict[str, str] = Field(default_factory=dict, description="head -> level of theory, where they differ")
+    dispersion: Statement = Field(default="unknown", description="whether the labels had dispersion; see models.yaml")
+    head_dispersion: dict[str, Statement] = Field(
+        default_factory=dict, description="head -> the same, where it differs"
+    )
     training_data: str
     elements: tuple[str, ...] = Field(description="chemical symbols in order of atomic number", min_length=1)
     r_max: float | None = Field(default=None, gt=0, description="cut-off radius of one layer [Å]; None: not stated")
@@ -82,6 +89,10 @@ class FoundationModel(StrictModel):
     def level_for(self, head: str) -> str:
         """Return the level of theory of one head."""
         return self.head_levels.get(head, self.level_of_theory)
+
+    def dispersion_for(self, head: str) -> Statement:
+        """Return whether the labels of one head had dispersion."""
+        return self.head_dispersion.get(head, self.dispersion)
 
     @property
     def names(self) -> tuple[str, ...]:

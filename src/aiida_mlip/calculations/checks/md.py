@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ase import Atoms
 
+from aiida_mlip.calculations.checks.dispersion import check_same_dispersion
 from aiida_mlip.calculations.checks.potential import check_head
 from aiida_mlip.calculations.checks.wording import listed, refusal
 from aiida_mlip.schema.dynamics import MDSettings
@@ -41,7 +42,8 @@ def check_walkers(settings: MDSettings, structures: Sequence[Atoms]) -> Iterator
 
 
 def check_members_known(infos: Mapping[str, PotentialInfo], elements: Sequence[str], head: str | None) -> Iterator[str]:
-    """Refuse members that lack an element of the structures, or the head."""
+    """Refuse members that lack an element of the structures, or the head, or differ in their dispersion."""
+    yield from check_same_dispersion(infos)
     for name, info in infos.items():
         if missing := sorted(set(elements) - set(info.elements)):
             yield refusal(

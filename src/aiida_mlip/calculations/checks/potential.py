@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from aiida_mlip.calculations.checks.dispersion import check_trained_without
 from aiida_mlip.calculations.checks.wording import LabelledSet, listed, refusal
 from aiida_mlip.schema.potential import PotentialInfo
 
@@ -40,7 +41,8 @@ def check_head(field: str, head: str | None, info: PotentialInfo) -> Iterator[st
 
 
 def check_trainable(info: PotentialInfo) -> Iterator[str]:
-    """Refuse a potential whose architecture no backend trains."""
+    """Refuse a potential whose architecture no backend trains, or that is a model and something added to it."""
+    yield from check_trained_without(info)
     if info.architecture not in TRAINABLE:
         yield refusal(
             "potential.architecture",

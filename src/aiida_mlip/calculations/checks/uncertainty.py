@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from aiida_mlip.calculations.checks.dispersion import check_same_dispersion
 from aiida_mlip.calculations.checks.potential import check_head
 from aiida_mlip.calculations.checks.sets import check_finite, check_overlap
 from aiida_mlip.calculations.checks.wording import LabelledSet, describe, listed, refusal
@@ -16,7 +17,8 @@ LAST_LAYER = ("mace",)
 
 
 def check_members(settings: UncertaintySettings, infos: Mapping[str, PotentialInfo]) -> Iterator[str]:
-    """Refuse too few or too many potentials for the kind, and members that differ in elements or lack the head."""
+    """Refuse too few or too many potentials for the kind, and members that do not fit together or lack the head."""
+    yield from check_same_dispersion(infos)
     kind, field = settings.method.kind, f"<{len(infos)} potentials: {listed(infos)}>"
     if kind == "deep" and len(infos) < 2:
         remedy = "Give at least two potentials, or use kind 'shallow' or 'last_layer_bayes'"
