@@ -1,4 +1,4 @@
-"""The real pw.x as a module of tests."""
+"""The real pw.x as a module of tests, and a worker that does not work."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from aiida import orm
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,15 @@ def pw() -> ModuleType:
     if not sys.modules[name].IS_HERE:
         pytest.skip("needs Debian's quantum-espresso and quantum-espresso-data: make system-deps")
     return sys.modules[name]
+
+
+@pytest.fixture
+def broken_code(localhost: orm.Computer, worker_zipapp: Path) -> orm.PortableCode:
+    """A worker on a node without Python."""
+    return orm.PortableCode(
+        label="mlip-worker-broken",
+        computer=localhost,
+        filepath_executable=worker_zipapp.name,
+        filepath_files=str(worker_zipapp.parent),
+        prepend_text="export PATH=/nonexistent",
+    ).store()

@@ -184,15 +184,3 @@ def test_a_potential_that_cannot_be_loaded_leaves_the_others_alone(launch, broke
     chains = [child for child in node.called if child.process_class is PropertyBaseWorkChain]
     used = {chain.label: chain.inputs.property.code.pk for chain in chains}
     assert used["bulk_lj_W"] == broken_code.pk != used["bulk_fs_W"]
-
-
-@pytest.fixture
-def broken_code(localhost, worker_zipapp) -> orm.PortableCode:
-    """A worker on a node without Python."""
-    return orm.PortableCode(
-        label="mlip-worker-broken",
-        computer=localhost,
-        filepath_executable=worker_zipapp.name,
-        filepath_files=str(worker_zipapp.parent),
-        prepend_text="export PATH=/nonexistent",
-    ).store()

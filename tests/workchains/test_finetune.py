@@ -66,19 +66,6 @@ def launch(worker_code, localhost, tiny_potential, dataset):
 
 
 @pytest.fixture
-def broken_code(localhost, worker_zipapp: Path) -> orm.PortableCode:
-    """A worker on a node without Python."""
-    folder = worker_zipapp.parent
-    return orm.PortableCode(
-        label="mlip-worker-broken",
-        computer=localhost,
-        filepath_executable=worker_zipapp.name,
-        filepath_files=str(folder),
-        prepend_text="export PATH=/nonexistent",
-    ).store()
-
-
-@pytest.fixture
 def code_that_works_once(localhost, worker_zipapp: Path, tmp_path: Path) -> orm.PortableCode:
     """A worker whose second job fails: the first leaves a file behind that stops it."""
     from aiida_mlip.computers.codes import worker_prepend_text

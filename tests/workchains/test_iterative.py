@@ -10,7 +10,6 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,18 +88,6 @@ def build(worker_code, localhost, tiny_potential, teacher, emt_frames) -> Callab
         )
 
     return function
-
-
-@pytest.fixture
-def broken_code(localhost, worker_zipapp: Path) -> orm.PortableCode:
-    """A worker on a node without Python."""
-    return orm.PortableCode(
-        label="mlip-worker-broken",
-        computer=localhost,
-        filepath_executable=worker_zipapp.name,
-        filepath_files=str(worker_zipapp.parent),
-        prepend_text="export PATH=/nonexistent",
-    ).store()
 
 
 def run(builder: Any) -> orm.WorkChainNode:

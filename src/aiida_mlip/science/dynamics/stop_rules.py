@@ -19,6 +19,7 @@ from scipy.stats import chi2
 from aiida_mlip.science.contacts import pairs_within
 from aiida_mlip.science.dynamics.observables import degrees_of_freedom, density_of, is_bulk
 from aiida_mlip.science.predictions import FloatArray
+from aiida_mlip.science.uncertainty.committee import relative_forces_sigma
 
 BOND_FACTOR = 1.15
 """Two atoms are bonded at the start where they are nearer than this multiple of the sum of their covalent radii.
@@ -238,7 +239,7 @@ def _uncertainty(seen: Observation, _reference: Reference, limits: Limits) -> st
 def _relative_uncertainty(seen: Observation, _reference: Reference, limits: Limits) -> str | None:
     if limits.relative_uncertainty is None or seen.forces_sigma is None:
         return None
-    ratios = seen.forces_sigma / (np.linalg.norm(seen.forces, axis=1) + limits.relative_floor)
+    ratios = relative_forces_sigma(seen.forces_sigma, seen.forces, limits.relative_floor)
     worst = int(ratios.argmax())
     if ratios[worst] <= limits.relative_uncertainty:
         return None

@@ -4,7 +4,7 @@ Pure functions on lists of frames; where the descriptors come from is the caller
 """
 
 from aiida_mlip.science.selection.choice import Budget, Candidate, Choice, Chosen, choose
-from aiida_mlip.science.selection.filters import mass_density, refused_by
+from aiida_mlip.science.selection.filters import refused_by
 from aiida_mlip.science.selection.geometry import geometric_descriptors
 from aiida_mlip.science.selection.levels import Level, classify
 from aiida_mlip.science.selection.novelty import SAME, Described, Novelty, scaling, typical_novelty
@@ -21,7 +21,6 @@ __all__ = [
     "choose",
     "classify",
     "geometric_descriptors",
-    "mass_density",
     "refused_by",
     "scaling",
     "typical_novelty",

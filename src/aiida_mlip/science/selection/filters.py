@@ -7,13 +7,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from aiida_mlip.science.contacts import closest_contact
+from aiida_mlip.science.dynamics.observables import density_of, is_bulk
 
 NOT_FINITE, MIN_DISTANCE, MAX_FORCE, DENSITY = "not_finite", "min_distance", "max_force", "density"
-
-
-def mass_density(atoms: Atoms) -> float | None:
-    """Return the mass density [u/Å^3], or None where the frame is not periodic in three directions."""
-    return float(atoms.get_masses().sum() / atoms.get_volume()) if atoms.pbc.all() else None
 
 
 def refused_by(
@@ -33,14 +29,14 @@ def refused_by(
     :param min_distance: closest pair allowed, times the sum of the covalent radii; None: the filter is off.
     :param max_force: largest predicted force of an atom allowed [eV/Å].
     :param density: densities allowed, as multiples of ``start_density``.
-    :param start_density: density of the first frame of the trajectory [u/Å^3]; None: there is nothing to compare with.
+    :param start_density: density of the first frame of the trajectory [g/cm^3]; None: there is nothing to compare with.
     """
     parts = [atoms.positions, atoms.cell.array, np.zeros(0) if forces is None else forces]
     if not all(np.isfinite(part).all() for part in parts):
         return NOT_FINITE
-    if density is not None and start_density is not None:
-        found = mass_density(atoms) if abs(np.linalg.det(atoms.cell.array)) > 0 else np.inf
-        if found is not None and not density[0] <= found / start_density <= density[1]:
+    if density is not None and start_density is not None and atoms.pbc.all():
+        found = density_of(atoms) if is_bulk(atoms) else np.inf
+        if not density[0] <= found / start_density <= density[1]:
             return DENSITY
     if min_distance is not None and closest_contact(atoms, min_distance) < min_distance:
         return MIN_DISTANCE

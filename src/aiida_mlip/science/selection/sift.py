@@ -11,8 +11,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from aiida_mlip.science.dynamics.observables import density_of, is_bulk
 from aiida_mlip.science.selection.choice import Candidate
-from aiida_mlip.science.selection.filters import mass_density, refused_by
+from aiida_mlip.science.selection.filters import refused_by
 from aiida_mlip.science.selection.levels import Level, classify
 
 
@@ -55,7 +56,7 @@ def sift(
             raise ValueError(
                 f"trajectories.{walker}: frame {index} (step {atoms.info.get('step')}) has no uncertainty of its forces"
             )
-        start = mass_density(atoms) if index == 0 else start
+        start = (density_of(atoms) if is_bulk(atoms) else None) if index == 0 else start
         found.frames += 1
         name = refused_by(atoms, atoms.arrays.get("forces"), start_density=start, **(filters or {}))
         if name is not None:
