@@ -86,7 +86,8 @@ def test_both_neighbour_lists_agree(pbc: tuple[bool, bool, bool]) -> None:
 def test_filters_name_what_is_wrong() -> None:
     good = frame(1, 0.2)
     forces = good.arrays["forces"]
-    limits = {"min_distance": 0.6, "max_force": 50.0, "density": (0.6, 1.6), "start_density": 4 * 183.84 / 63.7 * 1.66054}
+    start = 4 * 183.84 / 63.7 * 1.66054  # g/cm^3
+    limits = {"min_distance": 0.6, "max_force": 50.0, "density": (0.6, 1.6), "start_density": start}
     assert refused_by(good, forces, **limits) is None
     close = good.copy()
     close.positions[1] = close.positions[0] + [0.9, 0.8, 0.4]
