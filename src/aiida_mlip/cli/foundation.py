@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from aiida_mlip.foundation.install import Installed
     from aiida_mlip.foundation.registry import FoundationModel
-    from aiida_mlip.schema.potential import PotentialInfo
 
 
 @click.group()
@@ -132,14 +131,9 @@ def echo_installed(done: Installed) -> None:
         f"{info.architecture}, head {info.head}, {len(info.elements)} elements, r_max {info.r_max:g} Å, "
         f"{info.num_parameters:,} parameters, {info.dtype}; {info.level_of_theory}; licence {info.licence}."
     )
-    click.echo(f"Dispersion: {dispersion_words(info)}.")
+    click.echo(f"Dispersion: {info.dispersion_words}.")
     if node.trusted:
         click.echo("The node records that you vouched for the file (--trust).")
-
-
-def dispersion_words(info: PotentialInfo) -> str:
-    """Return in a few words whether the energies of a potential have dispersion."""
-    return info.dispersion.title + " added" if info.dispersion else info.dispersion_statement
 
 
 def _get(name: str) -> FoundationModel:

@@ -81,14 +81,13 @@ def add_dispersion(potential_node: str, **options: Any) -> None:
     from aiida.orm import Dict
 
     from aiida_mlip.calculations.dispersion import with_dispersion
-    from aiida_mlip.cli.foundation import dispersion_words
 
     settings = {name: value for name, value in options.items() if value is not None}
     try:
         node = with_dispersion(_potential(potential_node), Dict(settings))
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"PotentialData<{node.pk}> {node.info.name} stored. Dispersion: {dispersion_words(node.info)}.")
+    click.echo(f"PotentialData<{node.pk}> {node.info.name} stored. Dispersion: {node.info.dispersion_words}.")
 
 
 @potential.command("state-dispersion")
@@ -151,8 +150,6 @@ def _potential(identifier: str) -> PotentialData:
 
 
 def _row(node: Any) -> dict[str, Any]:
-    from aiida_mlip.cli.foundation import dispersion_words
-
     info = node.info
     return {
         "pk": node.pk,
@@ -161,7 +158,7 @@ def _row(node: Any) -> dict[str, Any]:
         "elements": len(info.elements),
         "head": info.head,
         "level of theory": info.level_of_theory,
-        "dispersion": dispersion_words(info),
+        "dispersion": info.dispersion_words,
         "licence": info.licence,
         "trusted by hand": "yes" if node.trusted else "",
         "sha256": info.sha256[:12],

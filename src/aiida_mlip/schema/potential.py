@@ -45,6 +45,11 @@ class PotentialInfo(StrictModel):
         default="unknown", description="whether energies have dispersion; 'added' where ``dispersion`` is given"
     )
 
+    @property
+    def dispersion_words(self) -> str:
+        """Return in a few words whether the energies have dispersion, e.g. ``D3(BJ)-PBE added`` or ``none``."""
+        return f"{self.dispersion.title} added" if self.dispersion else self.dispersion_statement
+
     @model_validator(mode="after")
     def _statement_fits(self) -> PotentialInfo:
         if (self.dispersion is not None) != (self.dispersion_statement == "added"):
