@@ -112,6 +112,7 @@ def steps_of(node: orm.WorkChainNode) -> dict[str, orm.ProcessNode]:
     return {link.link_label: link.node for link in links}
 
 
+@pytest.mark.slow
 def test_a_good_and_a_bad_potential_side_by_side(build) -> None:
     node = run(build({"gfn1": good(), "emt": bad()}, reference=good()))
     assert node.exit_status == 0, node.exit_message
@@ -133,33 +134,41 @@ def test_a_good_and_a_bad_potential_side_by_side(build) -> None:
     assert starts == {steps["gfn1_last_frames"].uuid} or npt.inputs.md.structures.creator == steps["gfn1_last_frames"]
 
 
+NO_DYNAMICS = {"nvt_steps": 0, "npt_steps": 0, "nve_steps": 0}
+
+
 @pytest.mark.parametrize(
     ("where", "status", "changes"),
     [
         ("md.md", 465, {"force_tests": None}),
         ("liquid.liquid", 466, {"force_tests": None}),
-        ("label.batch", 463, {"dynamics": {"nvt_steps": 0, "npt_steps": 0, "nve_steps": 0}}),
-        ("reference.batch", 462, {"dynamics": {"nvt_steps": 0, "npt_steps": 0, "nve_steps": 0}}),
+        pytest.param("label.batch", 463, {"dynamics": NO_DYNAMICS}, marks=pytest.mark.slow),
+        pytest.param("reference.batch", 462, {"dynamics": NO_DYNAMICS}, marks=pytest.mark.slow),
     ],
 )
 def test_a_step_that_fails_takes_nothing_else_down(build, broken_code, where, status, changes) -> None:
-    changes = {"dynamics": {**DYNAMICS, "nve_steps": 0, "npt_steps": 0}, **changes}
-    reference = {} if changes.get("force_tests", 1) is None else {"reference": bad()}
-    builder = build({"emt": bad()}, changes, **reference)
+    changes = {"dynamics": {**DYNAMICS, "temperatures": [300.0], "nve_steps": 0, "npt_steps": 0}, **changes}
+    other = calculator("EMT, other cut-off", "ase.calculators.emt:EMT", asap_cutoff=True)
+    builder = build({"emt": bad()}, changes, **({"reference": other} if changes.get("force_tests", 1) else {}))
     namespace = builder
     for name in where.split("."):
         namespace = namespace[name]
     namespace["code"] = broken_code
     node = run(builder)
     assert node.exit_status == status, node.exit_message
-    verdict = node.outputs.verdict["potentials"]["emt"]
-    if where != "reference.batch":
-        assert verdict["failed_steps"]
     assert "water" in node.outputs.boxes
+    verdict = node.outputs.verdict["potentials"]["emt"]
+    if where == "liquid.liquid":
+        assert verdict["answer"] == "unstable", "the dynamics itself says so"
+        assert verdict["reasons"][0]["check"] == "run"
+    if where == "reference.batch":
+        assert "force_tests" in node.outputs.results["emt"], "what needs no reference was tested"
+    else:
+        assert verdict["failed_steps"]
 
 
 def test_a_box_that_cannot_be_packed_ends_it(build) -> None:
-    packed = {"dense": {"composition": {"H2O": 20}, "density": 20.0}}
+    packed = {"dense": {"composition": {"H2O": 1}, "density": 20.0}}
     node = run(build({"emt": bad()}, {"force_tests": None}, packed=packed, boxes=None))
     assert node.exit_status == 460
     assert "box_dense" in node.exit_message
