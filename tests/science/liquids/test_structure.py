@@ -13,7 +13,7 @@ from ase import Atoms
 from MDAnalysis.analysis.rdf import InterRDF
 from scipy.spatial.transform import Rotation
 
-from aiida_mlip.science.liquids import checks
+from aiida_mlip.science.liquids import checks, structure
 from aiida_mlip.science.liquids.checks import Finding, Run
 from aiida_mlip.science.liquids.structure import first_shell, types_of
 from aiida_mlip.science.liquids.unwrap import Follower
@@ -114,6 +114,16 @@ def test_inter_and_intra_together_are_all_pairs_of_freud() -> None:
     inter, intra = curves["structure_C_O_inter"], curves["structure_C_O_intra"]
     np.testing.assert_allclose(inter * (pairs - within) / pairs + intra, theirs, rtol=1e-4, atol=1e-6)
     assert np.flatnonzero(intra).tolist() == [4]  # 1.16 Å
+
+
+def test_all_pairs_and_a_list_of_neighbours_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = carbon_dioxide(6, wrap=False)
+    near = find(frames, r_max=6.0).curves
+    monkeypatch.setattr(structure, "ALL_PAIRS", 0)
+    listed = find(frames, r_max=6.0).curves
+    assert set(near) == set(listed)
+    for name, values in near.items():
+        np.testing.assert_allclose(values, listed[name], atol=1e-12)
 
 
 def test_an_ideal_gas_has_no_order_and_numbers_are_densities() -> None:

@@ -100,7 +100,7 @@ class _Reader:
     def add(self, atoms: Atoms) -> None:
         if self._pass is not None and self._failure is None:
             self._guarded(lambda: self._pass.add(atoms))  # type: ignore[union-attr]
-            self._frames += 1
+            self._frames += self._failure is None
 
     def finish(self) -> Finding:
         if self._pass is not None and self._failure is None:

@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Pair = tuple[str, str]
 
+ALL_PAIRS = 1500
+"""Up to this number of atoms the distances of all pairs are cheaper than a list of neighbours."""
+
 
 @dataclass(frozen=True)
 class Types:
@@ -98,6 +101,7 @@ class Distances:
         self.edges: Array = np.linspace(0.0, r_max, bins + 1)
         self._r_max, self._bins = r_max, bins
         self._follower = Follower(start)
+        self._all_pairs = np.triu_indices(len(start), 1) if len(start) <= ALL_PAIRS else None
         numbers = [atomic_numbers[element] for element in self.types.elements]
         radii = contact * np.nan_to_num(vdw_radii[numbers])
         self._limits = radii[:, None] + radii[None, :]
@@ -106,8 +110,8 @@ class Distances:
 
     def of(self, frame: Atoms) -> Histogram:
         """Take the next frame."""
-        i, j, distance, crossed = pairs_within("ijdS", frame, self._r_max)
         shifts = self._follower.shifts(frame)
+        i, j, distance, crossed = self._pairs(frame)
         inter = self._follower.owner[i] != self._follower.owner[j]
         same = np.flatnonzero(~inter)
         inter[same] = (crossed[same] != shifts[j[same]] - shifts[i[same]]).any(axis=1)
@@ -115,8 +119,27 @@ class Distances:
         place = np.minimum((distance * (self._bins / self._r_max)).astype(np.int64), self._bins - 1)
         flat = ((inter * n + self.types.of_atom[i]) * n + self.types.of_atom[j]) * self._bins + place
         counts = np.bincount(flat, minlength=2 * n * n * self._bins).reshape(2, n, n, self._bins).astype(float)
+        counts += counts.transpose(0, 2, 1, 3)
         closest, atoms = self._closest(i[inter], j[inter], distance[inter])
         return Histogram(counts[1], counts[0], float(frame.get_volume()), closest, atoms)
+
+    def _pairs(self, frame: Atoms) -> tuple[Integers, Integers, Array, Integers]:
+        """Return each pair within the largest distance once: atoms, distance [Å], and the cells it reaches across.
+
+        Where that distance is below half the width of the cell, the nearest image by rounding is the only one within.
+        """
+        if self._all_pairs is None or half_width(frame) < self._r_max:
+            i, j, distance, crossed = pairs_within("ijdS", frame, self._r_max)
+            once = i < j
+            return i[once], j[once], distance[once], crossed[once]
+        i, j = self._all_pairs
+        scaled = frame.cell.scaled_positions(frame.positions)
+        apart = scaled[j] - scaled[i]
+        images = np.round(apart)
+        vectors = (apart - images) @ frame.cell.array
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        near = np.flatnonzero(squares < self._r_max**2)
+        return i[near], j[near], np.sqrt(squares[near]), -images[near].astype(np.int64)
 
     def _closest(self, i: Integers, j: Integers, distance: Array) -> tuple[float, tuple[int, int]]:
         near = np.flatnonzero(distance < 2 * self._limits.max())
