@@ -112,6 +112,9 @@ def packed_boxes(boxes: tuple[str, ...], salt: int, density: float, seed: int) -
 @click.option("--steps", type=int, help="At constant pressure, where the protocol's are not wanted.")
 @click.option("--labelled", help="Labelled configurations for the tests of forces: pk, uuid or label of a data set.")
 @click.option("--reference", type=click.Choice(list(REFERENCES)), help="What the tests of forces compare with.")
+@click.option(
+    "--d3", multiple=True, help="NAME of a potential to which D3(BJ) for PBE is added; may be given several times."
+)
 @click.option("--protocol", default="fast", show_default=True, type=click.Choice(["fast", "balanced", "stringent"]))
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--walltime", help="Longest time of one job, HH:MM:SS.")
@@ -129,6 +132,7 @@ def main(
     steps: int | None,
     labelled: str | None,
     reference: str | None,
+    d3: tuple[str, ...],
     protocol: str,
     seed: int,
     walltime: str | None,
@@ -146,6 +150,7 @@ def main(
         builder = ElectrolyteWorkChain.get_builder_from_protocol(
             code=find_worker(computer),
             potentials=named_potentials(potentials),
+            dispersion={graph_name(name): {"method": "d3bj", "functional": "pbe"} for name in d3},
             boxes=imported_boxes(imported),
             packed=packed,
             labelled=None if labelled is None else find_node(labelled, DatasetData, "--labelled"),

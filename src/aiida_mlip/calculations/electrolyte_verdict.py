@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from aiida_mlip.science.liquids.checks.duration import UNSURE
 from aiida_mlip.science.liquids.conditions import Stage, place_of
 from aiida_mlip.science.liquids.findings import CheckResult
 from aiida_mlip.science.liquids.force_results import ForceTestResult
+from aiida_mlip.science.liquids.naming import name_of
 from aiida_mlip.science.liquids.transfer import density_order, reference_density, transfer_checks
 from aiida_mlip.science.liquids.verdict import Evidence, PotentialVerdict, Question, judge
 
@@ -36,7 +38,8 @@ def question_of(settings: ElectrolyteSettings) -> Question:
 def judge_potential(settings: orm.Dict, outcome: orm.Dict, **nodes: orm.Dict) -> orm.Dict:
     """Return the verdict on one potential.
 
-    :param outcome: ``potential``: its name; ``failed_steps``: step -> why it gave no result.
+    :param outcome: ``potential``: its name; ``dispersion``: what is known of it; ``failed_steps``: step -> why it gave
+        no result.
     :param nodes: ``force_tests``, and for each stage ``<stage>_settings`` and ``<stage>_dynamics`` (of ``mlip.md``)
         and ``<stage>_checks`` (of ``mlip.liquid``), as far as they are there.
     """
@@ -48,6 +51,7 @@ def judge_potential(settings: orm.Dict, outcome: orm.Dict, **nodes: orm.Dict) ->
         str(outcome["potential"]),
         question,
         runs,
+        dispersion=str(outcome["dispersion"]),
         force_tests=tests,
         transfer=transfer_checks(question, runs),
         accuracy=[*reference_density(question, runs), *density_order(question, runs)],
@@ -124,11 +128,19 @@ def _evidence(
         temperature=schedule.temperature,
         pressure=schedule.pressure,
         copy_number=place.copy,
-        composition=dict(packed.composition if packed is not None else started),
+        composition=dict(packed.composition) if packed is not None else _named(started),
         time_ps=time_ps,
         asked_ps=result.asked_steps * made.timestep / 1000.0,
         checks=tuple(results),
     )
+
+
+def _named(molecules: Mapping[str, int]) -> dict[str, int]:
+    """Return the molecules of an imported box by their usual names, as far as they have one."""
+    found: Counter[str] = Counter()
+    for key, number in molecules.items():
+        found[name_of(key) or key] += number
+    return dict(found)
 
 
 def _of_the_run(result: WalkerResult) -> CheckResult:

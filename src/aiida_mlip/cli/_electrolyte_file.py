@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from aiida_mlip.cli._launch_file import Identifier, LaunchFile, PwFile
+from aiida_mlip.schema.dispersion import Dispersion, DispersionStatement
 from aiida_mlip.schema.electrolyte import BoxSettings, Composition
 from aiida_mlip.science.models import StrictModel
 
@@ -27,6 +28,9 @@ class ElectrolyteFile(LaunchFile):
 
     potentials: dict[str, Identifier] = Field(
         min_length=1, description="name, as it is to be printed -> potential: pk, uuid or label"
+    )
+    dispersion: dict[str, DispersionStatement | Dispersion] = Field(
+        default_factory=dict, description="potential -> included, none or unknown, or D3 that is added"
     )
     boxes: dict[str, BoxFile] = Field(default_factory=dict, description="name -> box that is packed")
     imported: dict[str, Identifier] = Field(
@@ -62,6 +66,14 @@ class ElectrolyteFile(LaunchFile):
         if self.reference_densities is not None:
             settings["reference_densities"] = self.reference_densities
         return settings
+
+    @property
+    def said(self) -> dict[str, str | dict[str, Any]]:
+        """Return potential -> what is said of its dispersion, or the settings of what is added."""
+        return {
+            name: said if isinstance(said, str) else said.model_dump(mode="json")
+            for name, said in self.dispersion.items()
+        }
 
     @property
     def packed(self) -> dict[str, dict[str, Any]] | None:

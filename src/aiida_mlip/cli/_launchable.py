@@ -156,6 +156,7 @@ def _electrolyte(described: ElectrolyteFile, _folder: Path) -> ProcessBuilder:
         **_runtime(described),
         potentials={name: find_node(text, PotentialData, f"potentials.{name}")
                     for name, text in described.potentials.items()},
+        dispersion=described.said,
         boxes={name: find_node(text, DatasetData, f"imported.{name}") for name, text in described.imported.items()},
         packed=described.packed,
         labelled=None if labelled is None else find_node(labelled, DatasetData, "labelled"),

@@ -13,7 +13,7 @@ from aiida_mlip.computers.defaults import max_concurrent
 from aiida_mlip.science.liquids.force_results import ForceTestResult
 from aiida_mlip.workchains.electrolyte_builder import electrolyte_builder
 from aiida_mlip.workchains.electrolyte_spec import define_inputs, define_outcome
-from aiida_mlip.workchains.electrolyte_steps import ElectrolyteSteps, NoResultError
+from aiida_mlip.workchains.electrolyte_steps import ElectrolyteSteps, NoResultError, dispersion_of
 
 _EXITS = {
     "box": "ERROR_BOXES_FAILED",
@@ -43,6 +43,7 @@ class ElectrolyteWorkChain(ElectrolyteSteps):
         define_inputs(spec)
         spec.outline(
             cls.setup,
+            if_(cls.should_state_dispersion)(cls.state_dispersion),
             cls.make_boxes,
             if_(cls.should_test_forces)(
                 cls.make_probes,
@@ -69,6 +70,14 @@ class ElectrolyteWorkChain(ElectrolyteSteps):
         computer = self.inputs.md.md.get("metadata", {}).get("computer") or code.computer
         self.ctx.window_size = limit.value if limit is not None else max_concurrent(computer)
 
+    def should_state_dispersion(self) -> bool:
+        """Return whether the user says what dispersion a potential has, or adds some."""
+        return bool(self.inputs.get("dispersion", {}))
+
+    def state_dispersion(self) -> None:
+        """Take the potentials with what is said of their dispersion, or with what is added."""
+        self.ctx.potentials = self.with_dispersion()
+
     def make_boxes(self) -> Any:
         """Pack the boxes that are asked for, and put them together with those that are given."""
         boxes = dict(self.inputs.get("boxes", {}))
@@ -93,7 +102,7 @@ class ElectrolyteWorkChain(ElectrolyteSteps):
         self.report(f"{len(self.ctx.probes)} configurations for the tests of forces")
         if "reference" in self.inputs:
             self.enqueue("reference", "labels")
-        for name in self.inputs.potentials:
+        for name in self.ctx.potentials:
             self.enqueue(name, "labels")
 
     def has_work(self) -> bool:
@@ -112,7 +121,7 @@ class ElectrolyteWorkChain(ElectrolyteSteps):
     def score_forces(self) -> None:
         """Compare what each potential says of the probes with the reference, as far as there is one."""
         truth = self.labels_of("reference")
-        for name in self.inputs.potentials:
+        for name in self.ctx.potentials:
             predicted = self.labels_of(name)
             if predicted is None:
                 continue
@@ -136,14 +145,20 @@ class ElectrolyteWorkChain(ElectrolyteSteps):
         first = next(stage for stage in functions.STAGES if functions.steps_of(self.settings, stage))
         stages = ("nvt",) if first == "nvt" else [s for s in ("npt", "nve") if functions.steps_of(self.settings, s)]
         for stage in stages:
-            for name in self.inputs.potentials:
+            for name in self.ctx.potentials:
                 self.enqueue(name, stage)
 
     def judge(self) -> None:
         """Put together what is known of each potential, and then of all."""
         verdicts = {}
-        for name in self.inputs.potentials:
-            outcome = orm.Dict({"potential": name, "failed_steps": self.failed_steps_of(name)})
+        for name, potential in self.ctx.potentials.items():
+            outcome = orm.Dict(
+                {
+                    "potential": name,
+                    "dispersion": dispersion_of(potential),
+                    "failed_steps": self.failed_steps_of(name),
+                }
+            )
             verdicts[name] = judge_potential(
                 self.inputs.settings,
                 outcome,

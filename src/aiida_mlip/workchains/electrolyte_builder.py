@@ -19,6 +19,7 @@ def electrolyte_builder(
     *,
     code: orm.PortableCode,
     potentials: Mapping[str, PotentialData],
+    dispersion: Mapping[str, str | Mapping[str, Any]] | None = None,
     boxes: Mapping[str, DatasetData] | None = None,
     packed: Mapping[str, Mapping[str, Any]] | None = None,
     labelled: DatasetData | None = None,
@@ -33,6 +34,8 @@ def electrolyte_builder(
 
     :param code: the worker on the computer where the jobs run.
     :param potentials: name, as it is to be printed -> potential.
+    :param dispersion: name of a potential -> ``included``, ``none`` or ``unknown``, or D3 that is added: fields of
+        ``Dispersion``, e.g. ``{"method": "d3bj", "functional": "pbe"}``.
     :param boxes: name -> a box of your own. With it, the boxes of the protocol are left out.
     :param packed: name -> fields of ``BoxSettings``: boxes that are packed instead of those of the protocol.
     :param labelled: labelled configurations for the tests of forces.
@@ -55,6 +58,10 @@ def electrolyte_builder(
     runtime = inputs["md"]
     builder = cls.get_builder()
     builder.potentials = dict(potentials)
+    if dispersion:
+        builder.dispersion = {
+            name: orm.Str(said) if isinstance(said, str) else orm.Dict(dict(said)) for name, said in dispersion.items()
+        }
     if boxes:
         builder.boxes = dict(boxes)
     if labelled is not None:

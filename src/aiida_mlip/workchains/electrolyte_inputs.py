@@ -12,9 +12,12 @@ from pydantic import ValidationError
 
 from aiida_mlip.calculations import checks
 from aiida_mlip.calculations.boxes import check_box, check_box_settings
+from aiida_mlip.calculations.checks.dispersion import check_no_dispersion
 from aiida_mlip.calculations.checks.sets import check_finite
 from aiida_mlip.calculations.checks.wording import listed
+from aiida_mlip.calculations.dispersion import STATEMENTS
 from aiida_mlip.calculations.electrolyte import STAGES, dynamics_settings, steps_of
+from aiida_mlip.schema.dispersion import Dispersion
 from aiida_mlip.schema.electrolyte import ElectrolyteSettings, RuntimeSettings
 from aiida_mlip.schema.liquid import LiquidSettings
 from aiida_mlip.science.iterative.ladder import NAME
@@ -140,6 +143,26 @@ def _check_elements(inputs: Mapping[str, Any], settings: ElectrolyteSettings) ->
         yield from checks.check_head("md.settings.head", head, potential.info)
 
 
+def _check_dispersion(inputs: Mapping[str, Any], settings: ElectrolyteSettings) -> Iterator[str]:  # noqa: ARG001
+    potentials = inputs.get("potentials") or {}
+    for name, said in (inputs.get("dispersion") or {}).items():
+        field = f"dispersion.{name}"
+        if name not in potentials:
+            yield checks.refusal(field, name, "there is no such potential", f"They are {listed(sorted(potentials))}")
+        elif isinstance(said, orm.Str):
+            if said.value not in STATEMENTS:
+                remedy = f"Say {listed(STATEMENTS)}, or give the settings of what is added"
+                yield checks.refusal(field, said.value, "it is none of the statements", remedy)
+            elif potentials[name].info.dispersion is not None:
+                yield checks.refusal(field, said.value, "dispersion is added to this potential", "Leave it out")
+        else:
+            try:
+                Dispersion(**said.get_dict())
+            except ValidationError as error:
+                yield explain(error, what=field, model=Dispersion)
+            yield from (f"{field}: {problem}" for problem in check_no_dispersion(potentials[name].info))
+
+
 def _check_dynamics(inputs: Mapping[str, Any], settings: ElectrolyteSettings) -> Iterator[str]:
     asked = settings.dynamics
     for field, values, digits in (("temperatures", [round(t) for t in asked.temperatures], "whole kelvins"),
@@ -221,6 +244,7 @@ _CHECKS: tuple[Callable[[Mapping[str, Any], ElectrolyteSettings], Iterator[str]]
     _check_names,
     _check_boxes,
     _check_elements,
+    _check_dispersion,
     _check_dynamics,
     _check_limits,
     _check_references,

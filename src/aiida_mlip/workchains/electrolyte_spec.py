@@ -19,6 +19,13 @@ def define_inputs(spec: ProcessSpec) -> None:
         "potentials", valid_type=PotentialData, dynamic=True, help="Name, as it is to be printed -> potential."
     )
     spec.input_namespace(
+        "dispersion",
+        valid_type=(orm.Dict, orm.Str),
+        dynamic=True,
+        required=False,
+        help="Potential -> what is said of its dispersion (Str: included, none, unknown), or D3 that is added (Dict).",
+    )
+    spec.input_namespace(
         "boxes",
         valid_type=DatasetData,
         dynamic=True,

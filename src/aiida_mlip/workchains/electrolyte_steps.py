@@ -11,8 +11,10 @@ from aiida.engine import Process
 
 from aiida_mlip.calculations import electrolyte as functions
 from aiida_mlip.calculations.boxes import build_box
+from aiida_mlip.calculations.dispersion import state_dispersion, with_dispersion
 from aiida_mlip.calculations.force_tests import probe_frames, score_forces
 from aiida_mlip.data.dataset import DatasetData
+from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.electrolyte import ElectrolyteSettings
 from aiida_mlip.science.liquids.conditions import Stage
 from aiida_mlip.workchains.iterative_steps import output_of, there
@@ -30,6 +32,12 @@ CHECKS = "checks"
 
 class NoResultError(Exception):
     """A calcfunction gave no result; the text says why."""
+
+
+def dispersion_of(potential: PotentialData) -> str:
+    """Return what is known of the dispersion of a potential, e.g. ``added: D3(BJ)-PBE``."""
+    info = potential.info
+    return f"added: {info.dispersion.title}" if info.dispersion is not None else str(info.dispersion_statement)
 
 
 def call(function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -51,6 +59,7 @@ class ElectrolyteSteps(WindowedWorkChain):
 
     A step is one process of one potential; its label is ``<potential>_<name of the step>``. The context holds:
 
+    * ``potentials``: name -> potential, with the dispersion that the user adds;
     * ``queue``: labels of steps that wait;
     * ``steps``: label -> potential and name of the step, of all that were queued;
     * ``ended``: label -> pk, of those that have ended, in whatever way;
@@ -59,6 +68,7 @@ class ElectrolyteSteps(WindowedWorkChain):
 
     def setup_steps(self) -> None:
         """Begin without steps."""
+        self.ctx.potentials = dict(self.inputs.potentials)
         self.ctx.queue = []
         self.ctx.steps = {}
         self.ctx.ended = {}
@@ -116,6 +126,15 @@ class ElectrolyteSteps(WindowedWorkChain):
         own = {label: name for label, (owner, name) in self.ctx.steps.items() if owner == potential}
         own[f"{potential}_force_tests"] = "force_tests"
         return {own[label]: reason for label, reason in self.ctx.why.items() if label in own}
+
+    def with_dispersion(self) -> dict[str, PotentialData]:
+        """Return the potentials with what is said of their dispersion, or with what is added."""
+        found = dict(self.ctx.potentials)
+        for name, said in sorted(self.inputs.dispersion.items()):
+            function = with_dispersion if isinstance(said, orm.Dict) else state_dispersion
+            label = f"{name}_dispersion"
+            found[name] = function(found[name], said, metadata={"call_link_label": label, "label": label})
+        return found
 
     def pack_boxes(self) -> dict[str, DatasetData]:
         """Return the boxes that could be packed."""
@@ -189,7 +208,7 @@ class ElectrolyteSteps(WindowedWorkChain):
     def all_results(self) -> dict[str, dict[str, orm.Dict]]:
         """Return potential -> ``force_tests`` and stages -> what was found."""
         found: dict[str, dict[str, orm.Dict]] = {}
-        for potential in self.inputs.potentials:
+        for potential in self.ctx.potentials:
             nodes = {"force_tests": self.ctx.force_tests.get(potential)}
             for stage in functions.STAGES:
                 nodes[stage] = output_of(self.node_of(f"{potential}_{stage}_{CHECKS}"), "results")
@@ -236,7 +255,7 @@ class ElectrolyteSteps(WindowedWorkChain):
         inputs.configurations = self.ctx.probes
         if not own:
             inputs.batch = AttributeDict(inputs.batch)
-            inputs.batch.potential = self.inputs.potentials[potential]
+            inputs.batch.potential = self.ctx.potentials[potential]
         return LabelWorkChain, inputs
 
     def _prepare_dynamics(self, potential: str, name: str) -> tuple[type[Process], AttributeDict]:
@@ -251,7 +270,7 @@ class ElectrolyteSteps(WindowedWorkChain):
             structures,
             metadata={"call_link_label": f"{potential}_{stage}_settings"},
         )
-        inputs.md.potentials = {"member_00": self.inputs.potentials[potential]}
+        inputs.md.potentials = {"member_00": self.ctx.potentials[potential]}
         inputs.md.structures = structures
         return MDBaseWorkChain, inputs
 

@@ -129,6 +129,7 @@ class PotentialVerdict(StrictModel):
     """The verdict on one potential."""
 
     potential: str
+    dispersion: str = Field(default="unknown", description="included, none, unknown, or 'added: D3(BJ)-PBE'")
     answer: Answer
     sentence: str
     reasons: tuple[Reason, ...] = Field(default=(), description="what failed; the clearest first")
@@ -146,6 +147,7 @@ def judge(
     question: Question,
     runs: Sequence[Evidence],
     *,
+    dispersion: str = "unknown",
     force_tests: Sequence[CheckResult] = (),
     transfer: Sequence[CheckResult] = (),
     accuracy: Sequence[CheckResult] = (),
@@ -154,6 +156,7 @@ def judge(
     """Return the verdict on one potential.
 
     :param runs: what each walker of each stage showed.
+    :param dispersion: what is known of the dispersion of the potential.
     :param force_tests: results of the tests without dynamics; those of accuracy decide nothing.
     :param transfer: results of :func:`aiida_mlip.science.liquids.transfer.transfer_checks`.
     :param accuracy: further comparisons with references.
@@ -171,6 +174,7 @@ def judge(
     tests = [result for result in force_tests if result.aspect == "accuracy"]
     return PotentialVerdict(
         potential=potential,
+        dispersion=dispersion,
         answer=answer,
         sentence=sentence,
         reasons=tuple(failures),
