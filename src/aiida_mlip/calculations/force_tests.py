@@ -11,25 +11,29 @@ from aiida.engine import calcfunction
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.schema.electrolyte import ForceTestSettings
 from aiida_mlip.schema.labelling import LabelReport
+from aiida_mlip.science.keys import FORCES
 from aiida_mlip.science.liquids.force_plan import ForceTestPlan
 from aiida_mlip.science.liquids.force_probes import Wanted, plan_probes
 from aiida_mlip.science.liquids.force_scores import ForceLimits, Labels, Reference, labels_by_probe, score
 
 
 @calcfunction
-def probe_frames(configurations: DatasetData | None, settings: orm.Dict, **boxes: DatasetData) -> dict[str, orm.Data]:
+def probe_frames(
+    configurations: DatasetData | None = None, settings: orm.Dict | None = None, **boxes: DatasetData
+) -> dict[str, orm.Data]:
     """Return the configurations that must be labelled, each geometry once, and how they belong together.
 
     :param configurations: are decomposed; those that are periodic are scanned where there are no boxes. None: the
         boxes are decomposed.
-    :param settings: of :class:`~aiida_mlip.schema.electrolyte.ForceTestSettings`.
+    :param settings: of :class:`~aiida_mlip.schema.electrolyte.ForceTestSettings`; None: all as they come.
     :param boxes: name -> set whose first frame is scanned and gives pairs of molecules.
     :return: ``probes`` without labels, and ``plan``, fields of
         :class:`~aiida_mlip.science.liquids.force_plan.ForceTestPlan`.
     """
     given = list(configurations.frames()) if configurations is not None else []
     named = {name: next(box.frames()) for name, box in sorted(boxes.items())}
-    frames, plan = plan_probes(given, named, _wanted(ForceTestSettings(**settings.get_dict())))
+    options = ForceTestSettings(**(settings.get_dict() if settings is not None else {}))
+    frames, plan = plan_probes(given, named, _wanted(options))
     probes = DatasetData(frames, level_of_theory="none")
     probes.label = "probes"
     return {"probes": probes, "plan": orm.Dict(plan.model_dump(mode="json"))}
@@ -91,8 +95,8 @@ def _reference(plan: ForceTestPlan, truth: DatasetData | None, report: orm.Dict 
         labels, failed = _labels(plan, truth, report)
         return Reference(labels, truth.level_of_theory, complete=True, failed=failed)
     frames = list(truth.frames())
-    carried = {item.probe: frames[item.source] for item in plan.configurations}
-    return Reference(carried, truth.level_of_theory, complete=False)
+    carried = {item.probe: frames[item.source] for item in plan.configurations if FORCES in frames[item.source].arrays}
+    return Reference(carried, truth.level_of_theory, complete=False) if carried else None
 
 
 def _array(curves: dict[str, Any]) -> orm.ArrayData:

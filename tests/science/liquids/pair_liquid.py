@@ -16,15 +16,17 @@ class PairLiquid(Calculator):
     """Lennard-Jones, continued by a straight line below 2 Å so that bonds are no catastrophe.
 
     ``epsilon``: [eV]; ``hole``: depth of a Gaussian well at 1.6 Å [eV]; ``push``: a force on each atom along x [eV/Å]
-    that no energy belongs to.
+    that no energy belongs to; ``lithium``: whether it can do that element.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
-    default_parameters: ClassVar[dict[str, Any]] = {"epsilon": 0.012, "hole": 0.0, "push": 0.0}
+    default_parameters: ClassVar[dict[str, Any]] = {"epsilon": 0.012, "hole": 0.0, "push": 0.0, "lithium": True}
 
     def calculate(self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes) -> None:
         """Sum over pairs."""
         super().calculate(atoms, properties, system_changes)
+        if 3 in self.atoms.numbers and not self.parameters.lithium:
+            raise ValueError("lithium is too much for this calculator")
         atoms, epsilon, hole = self.atoms, self.parameters.epsilon, self.parameters.hole
         i, d, vector = neighbor_list("idD", atoms, REACH)
         r = np.maximum(d, CAP)
