@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.cell import Cell
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import Bohr, Hartree
 
@@ -81,14 +82,33 @@ class D3:
                 f"{atoms.get_chemical_formula()} has an element that D3 has no parameters for.",
                 f"D3 knows the atomic numbers 1 to {LAST_ELEMENT}: use the potential without it.",
             )
-        lattice = atoms.cell.complete().array / Bohr if atoms.pbc.any() else None
-        model = self._model(atoms.numbers, atoms.positions / Bohr, lattice, atoms.pbc)
+        positions, lattice = _placed(atoms)
+        model = self._model(atoms.numbers, positions / Bohr, None if lattice is None else lattice / Bohr, atoms.pbc)
         model.set_realspace_cutoff(**self._cutoffs)
         found = model.get_dispersion(self._parameters, grad=True)
         stress = None
         if atoms.pbc.all():
             stress = full_3x3_to_voigt_6_stress(np.asarray(found["virial"]) * Hartree / atoms.cell.volume)
         return Dispersed(float(found["energy"]) * Hartree, -np.asarray(found["gradient"]) * (Hartree / Bohr), stress)
+
+
+def _placed(atoms: Atoms) -> tuple[FloatArray, FloatArray | None]:
+    """Return positions and cell [Å] that s-dftd3 reads as they are meant; no cell without a periodic direction.
+
+    It wraps atoms into the cell along all three vectors. Those along which nothing is periodic are therefore replaced
+    by normals that are long enough, and the atoms moved in between; a shift along them changes nothing.
+    """
+    if not atoms.pbc.any():
+        return atoms.positions, None
+    if atoms.pbc.all():
+        return atoms.positions, atoms.cell.array
+    cell = Cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)).complete().array
+    free = ~atoms.pbc
+    scaled = np.linalg.solve(cell.T, atoms.positions.T).T
+    low, high = scaled[:, free].min(axis=0), scaled[:, free].max(axis=0)
+    positions = atoms.positions + (1.0 - low) @ cell[free]
+    cell[free] *= (high - low + 2.0)[:, None]
+    return positions, cell
 
 
 class DispersionCalculator(Calculator):
