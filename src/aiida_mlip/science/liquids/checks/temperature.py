@@ -44,7 +44,15 @@ class TemperatureLimits(StrictModel):
     )
     blocks: int = Field(default=5, ge=2, description="independent samples that a mean needs; CAMMLS 2025")
     min_time_ps: float = Field(
-        default=1.0, ge=0, description="a shorter run does not fail [ps]; ten usual time constants of a thermostat"
+        default=1.0,
+        ge=0,
+        description="the mean of a shorter run does not fail [ps]; ten usual time constants of a thermostat; proposal",
+    )
+    relaxation_ps: float = Field(
+        default=10.0,
+        ge=0,
+        description="unevenness in a shorter run does not fail [ps]: vibrations of molecules relax in picoseconds; "
+        "proposal",
     )
 
 
@@ -78,25 +86,29 @@ class _Temperature:
         curves["temperature_values"] = np.array(self._values)
         if len(self._parts) == len(self._times) and self._parts:
             curves |= {f"temperature_{name}": np.array(self._parts)[:, index] for index, name in enumerate(PARTS)}
-        results = [self._mean(times, values)] if self._run.ensemble != "nve" else []
+        results = []
+        if self._run.ensemble != "nve":
+            results.append(self._not_too_early(self._mean(times, values), self._limits.min_time_ps))
         if self._freedom is not None:
-            results.append(self._equipartition(self._blocks.means(self._run.equilibration), self._freedom))
+            even = self._equipartition(self._blocks.means(self._run.equilibration), self._freedom)
+            results.append(self._not_too_early(even, self._limits.relaxation_ps))
         elif not results:
             results.append(
                 _result("inconclusive", "The frames have no velocities.", missing="velocities in the frames")
             )
-        return Finding([self._not_too_early(result) for result in results], curves)
+        return Finding(results, curves)
 
-    def _not_too_early(self, result: CheckResult) -> CheckResult:
-        """Return a result that does not fail before the thermostat had time to act.
+    def _not_too_early(self, result: CheckResult, least: float) -> CheckResult:
+        """Return a result that does not fail before a run has lasted for ``least`` [ps].
 
         In a few time constants of the thermostat a temperature makes one slow move, which no estimate of errors from
-        the series itself can tell from a mean that is off.
+        the series itself can tell from a mean that is off. And energy that was put into one kind of motion at the
+        start, as packing does, needs picoseconds to reach the others.
         """
         length = self._times[-1] - self._times[0] if self._times else 0.0
-        if result.status != "fail" or length >= self._limits.min_time_ps:
+        if result.status != "fail" or length >= least:
             return result
-        missing = f"at least {self._limits.min_time_ps:g} ps, there are {length:.3g} ps"
+        missing = f"at least {least:g} ps, there are {length:.3g} ps"
         return result.model_copy(update={"status": "inconclusive", "missing": missing})
 
     def _series(self) -> tuple[Array, Array]:
