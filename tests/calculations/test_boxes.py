@@ -40,8 +40,8 @@ def test_a_box_has_a_creator_and_is_the_same_for_the_same_settings(aiida_profile
 @pytest.mark.parametrize(
     ("changes", "status", "said"),
     [
-        ({"composition": {"H2O": 2}, "density": 6.0, "tolerance": 2.5}, PACKING_FAILED, "do not fit"),
-        ({"composition": {"H2O": 3}, "density": 8.0, "tolerance": 0.6}, MOLECULES_CHANGED, "taken for bonded"),
+        ({"composition": {"H2O": 1}, "density": 6.0, "tolerance": 2.5}, PACKING_FAILED, "do not fit"),
+        ({"composition": {"H2O": 1}, "density": 8.0, "tolerance": 0.6}, MOLECULES_CHANGED, "taken for bonded"),
     ],
 )
 def test_a_box_that_cannot_be_packed_ends_in_an_exit_code(aiida_profile, changes, status, said) -> None:
