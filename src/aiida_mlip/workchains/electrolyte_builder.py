@@ -74,16 +74,13 @@ def electrolyte_builder(
     builder.liquid.liquid.metadata = dict(job)
     if max_concurrent is not None:
         builder.max_concurrent = max_concurrent
-    if settings["force_tests"] is None:
-        return builder
-    batch = {"device": runtime["device"], "head": runtime["head"], **inputs["batch"]}
-    builder.label.settings = inputs["label"]
-    builder.label.batch = {"code": code, "settings": batch, "metadata": dict(job)}
+    if settings["force_tests"] is not None:
+        batch = {"device": runtime["device"], "head": runtime["head"], **inputs["batch"]}
+        builder.label.settings = inputs["label"]
+        builder.label.batch = {"code": code, "settings": batch, "metadata": dict(job)}
     if reference is not None:
-        teacher = {"dtype": "float64", "stress": inputs["batch"]["stress"], "device": "cpu"}
-        builder.reference.batch = {
-            "code": code, "potential": reference, "settings": teacher, "metadata": dict(job),
-        }  # fmt: skip
+        own = {"device": "cpu", **inputs["batch"]}
+        builder.reference.batch = {"code": code, "potential": reference, "settings": own, "metadata": dict(job)}
     if pw is not None:
         builder.reference.pw = dict(pw)
     if reference is not None or pw is not None:
