@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,12 @@ from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory
 from ase import Atoms
 
+from aiida_mlip.calculations.checks.liquid import check_conditions, check_names
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.data.trajectory import MDTrajectoryData
+from aiida_mlip.schema.dynamics import MDSettings
+from aiida_mlip.schema.liquid import LiquidSettings
 from aiida_mlip.science.liquids import checks
 from aiida_mlip.science.origin import origin_of
 
@@ -45,7 +50,13 @@ def dynamics(runtime: dict[str, Any]) -> tuple[dict[str, Any], orm.CalcJobNode]:
     walkers = {name: {"stages": [{"steps": 40, "temperature": 100.0}], "seed": i} for i, name in enumerate(("a", "b"))}
     inputs = {
         **runtime,
-        "settings": {"walkers": walkers, "stride": 2, "timestep": 0.5, "velocities": True, "stop": {"temperature": None}},
+        "settings": {
+            "walkers": walkers,
+            "stride": 2,
+            "timestep": 0.5,
+            "velocities": True,
+            "stop": {"temperature": None},
+        },
         "potentials": {"member_00": PotentialData(io.BytesIO(json.dumps(known).encode()), facts)},
         "structures": DatasetData([box()]),
     }
@@ -105,3 +116,99 @@ def test_linked_and_uploaded_trajectories_say_the_same(
     assert origin_of(same[0]).trajectory == dynamics[0]["trajectories"]["a"].uuid
     links = job.base.links.get_incoming().all_link_labels()
     assert {"md_folder", "structures", "settings", "code"} == set(links)
+
+
+@pytest.fixture
+def given(runtime: dict[str, Any], emt_trajectory: Callable[..., str]) -> dict[str, Any]:
+    """Inputs that are right: one walker, uploaded."""
+    trajectory = MDTrajectoryData(io.BytesIO(emt_trajectory(300, 3).encode()))
+    start = next(iter(trajectory.frames()))
+    return {
+        **runtime,
+        "settings": {"walkers": {"a": {"ensemble": "nvt", "temperature": 300.0}}},
+        "structures": DatasetData([start]),
+        "trajectories": {"a": trajectory},
+    }
+
+
+def settings(**facts: Any) -> Change:
+    return lambda inputs: {
+        **inputs,
+        "settings": {"walkers": {"a": {**inputs["settings"]["walkers"]["a"], **facts}}},
+    }
+
+
+def renamed(name: str) -> Change:
+    return lambda inputs: {**inputs, "settings": {"walkers": {name: inputs["settings"]["walkers"]["a"]}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda inputs: {**inputs, "trajectories": {}}, "md_folder = None: there is nothing to read"),
+        (renamed("b"), r"settings.walkers = \['b'\]: not in trajectories, which has a"),
+        (renamed("b"), r"trajectories = \['a'\]: settings.walkers has b"),
+        (renamed("b__c"), "is no name of an output"),
+        (settings(structure=3), "settings.walkers.a.structure = 3: there are 1 structures"),
+        (settings(ensemble="nph"), "settings.walkers.a.ensemble = 'nph'"),
+        (settings(temperature=0), "settings.walkers.a.temperature = 0"),
+        (lambda inputs: {**inputs, "series": {"b": orm.ArrayData()}}, r"series = \['b'\]: settings.walkers has a"),
+        (
+            lambda inputs: {**inputs, "structures": DatasetData([box()])},
+            "structure 0 has 6 atoms of C, N, O",
+        ),
+        (
+            lambda inputs: settings(ensemble="npt")({**inputs, "structures": DatasetData([Atoms("Cu")])}),
+            "settings.walkers.a.ensemble = 'npt': structure 0 is not periodic",
+        ),
+        (lambda inputs: {**inputs, "settings": {**inputs["settings"], "only": ["smell"]}}, "'smell' is not known"),
+        (
+            lambda inputs: {**inputs, "settings": {**inputs["settings"], "checks": {"structure": {"radius": 3}}}},
+            "structure.radius is not a known field",
+        ),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_submitted(
+    given: dict[str, Any], change: Change, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        run("mlip.liquid", change(given))
+
+
+def test_folders_elsewhere_or_besides_trajectories_are_refused(given: dict[str, Any], tmp_path: Path) -> None:
+    other = orm.Computer("elsewhere", "elsewhere", "", "core.local", "core.direct", str(tmp_path)).store()
+    with pytest.raises(ValueError, match="md_folder is given too"):
+        run("mlip.liquid", {**given, "md_folder": orm.RemoteData("/nowhere", computer=given["metadata"]["computer"])})
+    inputs = {name: value for name, value in given.items() if name != "trajectories"}
+    with pytest.raises(ValueError, match="md_folder = <folder on elsewhere>: the job runs on 'localhost'"):
+        run("mlip.liquid", {**inputs, "md_folder": orm.RemoteData("/nowhere", computer=other)})
+
+
+def test_what_the_dynamics_was_is_compared_with_what_is_said_of_it() -> None:
+    """Ensemble, time step, structure and temperature are those of the job that made the folder."""
+    stages = [{"steps": 5, "temperature": 300.0, "temperature_end": 500.0}]
+    walkers = {name: {"stages": stages, "seed": seed, "structure": 1} for seed, name in enumerate(("a", "b", "c"))}
+    dynamics = MDSettings.model_validate({"walkers": walkers, "timestep": 0.5, "ensemble": {"kind": "nvt_bussi"}})
+    right = {"ensemble": "nvt", "timestep": 0.5, "structure": 1, "temperature": 400.0}
+    typed = LiquidSettings.model_validate(
+        {"walkers": {"a": right, "b": {"temperature": 600.0}, "d": {"temperature": 1.0}}}
+    )
+    told = list(check_conditions(typed, dynamics))
+    assert [message.partition(":")[0] for message in told] == [
+        "settings.walkers.b.ensemble = 'npt'",
+        "settings.walkers.b.timestep = 1.0",
+        "settings.walkers.b.structure = 0",
+        "settings.walkers.b.temperature = 600.0",
+    ]
+    assert "the dynamics that made md_folder had 'nvt'. Use 'nvt'." in told[0]
+    assert len(list(check_names(typed.walkers, dynamics.walkers, "md_folder"))) == 1
+
+
+def test_files_that_are_gone_are_told_by_the_worker(given: dict[str, Any], tmp_path: Path) -> None:
+    """The folder of the dynamics was cleaned."""
+    inputs = {name: value for name, value in given.items() if name != "trajectories"}
+    _, node = run(
+        "mlip.liquid", {**inputs, "md_folder": orm.RemoteData(str(tmp_path), computer=given["metadata"]["computer"])}
+    )
+    assert node.exit_status == 321
+    assert "'series_a.csv' does not exist" in node.exit_message

@@ -6,7 +6,7 @@ from aiida.engine import ProcessHandlerReport, ProcessSpec, process_handler
 from aiida.orm import CalcJobNode, Int
 
 from aiida_mlip.calculations.liquid import LiquidCalculation
-from aiida_mlip.workchains.restart_families import RestartChain, families_of
+from aiida_mlip.workchains.restart_families import RestartChain, families_of, was_killed
 
 _FAMILIES = families_of(LiquidCalculation)
 
@@ -54,7 +54,12 @@ class LiquidBaseWorkChain(RestartChain):
 
     @process_handler(priority=580, exit_codes=_FAMILIES.out_of_memory)
     def handle_out_of_memory(self, node: CalcJobNode) -> ProcessHandlerReport:
-        """Stop: the same frames need the same memory. Remedy: more memory, or fewer checks."""
+        """Stop: the same frames need the same memory. Remedy: more memory, or fewer checks.
+
+        Where the job was killed, and nothing speaks of memory, it is submitted again once.
+        """
+        if was_killed(node) and self._may_resubmit():
+            return self._go_on_after(node, "the job was killed", left_something=bool(_finished(node)))
         return self._stop("ERROR_MEMORY_TOO_SMALL", node)
 
     @process_handler(priority=560, exit_codes=_FAMILIES.lost)
