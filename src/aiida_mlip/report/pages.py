@@ -20,6 +20,15 @@ _DYNAMICS = Page("Molecular dynamics", ("outcome", "walkers", "series", "remarks
 
 _LABELS = Page("Labels", ("outcome", "labels", "remarks", *_END))
 
+_LIQUID = Page(
+    "Liquids",
+    (
+        "outcome", "verdicts", "accuracy", "liquid_series", "reactions", "liquid_boxes", "liquid_structure",
+        "liquid_transport", "liquid_energy", "liquid_cost",
+        *_END,
+    ),
+)  # fmt: skip
+
 PAGES: Mapping[str, Page] = {
     "mlip.finetune": Page(
         "Fine-tuning",
@@ -35,6 +44,16 @@ PAGES: Mapping[str, Page] = {
     "mlip.defects": Page(
         "Defects", ("outcome", "verdict", "bars", "curves", "warnings", "structures", "expense", *_END)
     ),
+    "mlip.electrolyte": Page(
+        "Electrolyte stability",
+        (
+            "outcome", "verdicts", "accuracy", "liquid_series", "reactions", "liquid_boxes", "force_tests",
+            "liquid_structure", "liquid_transport", "liquid_energy", "liquid_cost",
+            *_END,
+        ),
+    ),
+    "mlip.liquid": _LIQUID,
+    "mlip.liquid.base": _LIQUID,
     "mlip.iterative_training": Page(
         "Iterative training",
         (

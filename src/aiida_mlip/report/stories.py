@@ -1,11 +1,18 @@
-"""What each process of an iterative training says of itself at the top of its page: sentences and key numbers."""
+"""What processes say of themselves at the top of their pages, in sentences and key numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from aiida_mlip.report import calibration_words, dynamics_words, label_words, loop_words, selection_words
+from aiida_mlip.report import (
+    calibration_words,
+    dynamics_words,
+    electrolyte_words,
+    label_words,
+    loop_words,
+    selection_words,
+)
 from aiida_mlip.report.cards import Card
 from aiida_mlip.report.subject import Subject
 
@@ -20,10 +27,15 @@ class Story:
 
 _DYNAMICS = Story(dynamics_words.sentences, dynamics_words.cards)
 
+_LIQUIDS = Story(electrolyte_words.sentences, electrolyte_words.cards)
+
 _LABELS = Story(label_words.sentences, label_words.cards)
 
 STORIES: Mapping[str, Story] = {
     "mlip.iterative_training": Story(loop_words.sentences, loop_words.cards),
+    "mlip.electrolyte": _LIQUIDS,
+    "mlip.liquid": _LIQUIDS,
+    "mlip.liquid.base": _LIQUIDS,
     "mlip.md": _DYNAMICS,
     "mlip.md.base": _DYNAMICS,
     "mlip.uncertainty": Story(calibration_words.sentences, calibration_words.cards),

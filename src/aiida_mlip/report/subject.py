@@ -11,6 +11,7 @@ from aiida.common.links import LinkType
 from aiida.tools.graph.graph_traversers import traverse_graph
 
 from aiida_mlip.provenance.ancestry import Ancestry, ancestry
+from aiida_mlip.report.electrolyte import Liquids, liquids_of
 from aiida_mlip.report.loop import Generation, Loop, loop_of
 from aiida_mlip.report.measured import Measured
 
@@ -44,6 +45,11 @@ class Subject:
     def loop(self) -> Loop | None:
         """Return the generations of an iterative training; None for another process, and before the first one."""
         return loop_of(self)
+
+    @cached_property
+    def liquids(self) -> Liquids | None:
+        """Return what was found in liquids; None for another process, and before anything was found."""
+        return liquids_of(self)
 
     @cached_property
     def trainings(self) -> Mapping[str, orm.ProcessNode]:

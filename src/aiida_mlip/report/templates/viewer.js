@@ -4,21 +4,21 @@
   var LEVELS = 24, FOGS = 5, SIZE = 64, LOW = [176, 190, 204], MIDDLE = [240, 200, 90], HIGH = [196, 66, 12];
   function mix(a, b, t) { return a.map(function (x, i) { return Math.round(x + (b[i] - x) * t); }); }
   function colour(t) { return t < 0.5 ? mix(LOW, MIDDLE, 2 * t) : mix(MIDDLE, HIGH, 2 * t - 1); }
-  var balls = [];
-  for (var fog = 0; fog < FOGS; fog++) {
-    balls.push([]);
-    for (var level = 0; level < LEVELS; level++) {
-      var base = mix(colour(level / (LEVELS - 1)), [255, 255, 255], 0.55 * fog / (FOGS - 1));
-      var ball = document.createElement("canvas"), ink = ball.getContext("2d"), r = SIZE / 2;
-      ball.width = ball.height = SIZE;
-      var shade = ink.createRadialGradient(r * 0.7, r * 0.6, r * 0.05, r, r, r);
-      shade.addColorStop(0, "rgb(" + mix(base, [255, 255, 255], 0.65) + ")");
-      shade.addColorStop(0.5, "rgb(" + base + ")");
-      shade.addColorStop(1, "rgb(" + mix(base, [20, 28, 36], 0.45) + ")");
-      ink.fillStyle = shade;
-      ink.beginPath(); ink.arc(r, r, r - 1, 0, 2 * Math.PI); ink.fill();
-      balls[fog].push(ball);
-    }
+  var made = {};
+  function foggy(base, fog) { return mix(base, [255, 255, 255], 0.55 * fog / (FOGS - 1)); }
+  function ballOf(base, fog) {
+    var key = base + ";" + fog;
+    if (made[key]) return made[key];
+    var tone = foggy(base, fog);
+    var ball = document.createElement("canvas"), ink = ball.getContext("2d"), r = SIZE / 2;
+    ball.width = ball.height = SIZE;
+    var shade = ink.createRadialGradient(r * 0.7, r * 0.6, r * 0.05, r, r, r);
+    shade.addColorStop(0, "rgb(" + mix(tone, [255, 255, 255], 0.65) + ")");
+    shade.addColorStop(0.5, "rgb(" + tone + ")");
+    shade.addColorStop(1, "rgb(" + mix(tone, [20, 28, 36], 0.45) + ")");
+    ink.fillStyle = shade;
+    ink.beginPath(); ink.arc(r, r, r - 1, 0, 2 * Math.PI); ink.fill();
+    return made[key] = ball;
   }
   function times(a, b) {
     var c = [];
@@ -33,6 +33,10 @@
   function start(axis) {
     return axis === null ? turn(-1.25, 0.35) : [[0, 1, 0, 0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0, 0, 1, 0],
       [1, 0, 0, 0, 1, 0, 0, 0, 1]][axis];
+  }
+  function stick(seen, from, to) {
+    var middle = [0, 1].map(function (i) { return (from[i] + to[i]) / 2; });
+    seen.push([from[0], from[1], 0.6 * from[2] + 0.4 * to[2] - 1, from[3], from[4], 0, middle]);
   }
   function Viewer(box) {
     var canvas = box.querySelector("canvas"), which = box.querySelector("select"), facts = box.querySelector("p");
@@ -86,19 +90,32 @@
       canvas.width = w * ratio; canvas.height = h * ratio;
       ink.setTransform(ratio, 0, 0, ratio, 0, 0); ink.clearRect(0, 0, w, h);
       var scale = 0.43 * Math.min(w, h) / now.far * zoom, p = now.one.p, seen = [];
-      var limit = least.value / 100 * now.top;
+      var limit = least ? least.value / 100 * now.top : 0, ends = [], bonds = now.one.b || [];
       for (var i = 0; i < now.n; i++) {
-        if (now.one.v[i] < limit) continue;
         var at = project(p[3 * i], p[3 * i + 1], p[3 * i + 2]);
-        at.push(Math.min(LEVELS - 1, Math.round(now.one.v[i] / now.top * (LEVELS - 1))), now.one.r ? now.one.r[i] : 105);
-        seen.push(at);
+        var level = Math.min(LEVELS - 1, Math.round(now.one.v[i] / now.top * (LEVELS - 1)));
+        at.push(now.one.h ? now.one.g[now.one.h[i]][1] : colour(level / (LEVELS - 1)), now.one.r ? now.one.r[i] : 105);
+        ends.push(at);
+        if (now.one.v[i] >= limit) seen.push(at);
+      }
+      for (var k = 0; k < bonds.length; k += 2) {
+        if (now.one.v[bonds[k]] < limit || now.one.v[bonds[k + 1]] < limit) continue;
+        stick(seen, ends[bonds[k]], ends[bonds[k + 1]]); stick(seen, ends[bonds[k + 1]], ends[bonds[k]]);
       }
       if (now.one.c) edges(now.one.c, scale, w, h);
       seen.sort(function (a, b) { return a[2] - b[2]; });
       seen.forEach(function (at) {
-        var r = at[5] * scale * at[3], level = Math.round((1 - (at[2] / now.far + 1) / 2) * (FOGS - 1));
-        var look = balls[Math.max(0, Math.min(FOGS - 1, level))][at[4]];
-        ink.drawImage(look, w / 2 + at[0] * scale - r, h / 2 - at[1] * scale - r, 2 * r, 2 * r);
+        var fog = Math.round((1 - (at[2] / now.far + 1) / 2) * (FOGS - 1));
+        fog = Math.max(0, Math.min(FOGS - 1, fog));
+        if (at[6]) {
+          ink.strokeStyle = "rgb(" + mix(foggy(at[4], fog), [20, 28, 36], 0.12) + ")";
+          ink.lineWidth = Math.max(1, 22 * scale * at[3]); ink.lineCap = "round"; ink.beginPath();
+          ink.moveTo(w / 2 + at[0] * scale, h / 2 - at[1] * scale);
+          ink.lineTo(w / 2 + at[6][0] * scale, h / 2 - at[6][1] * scale); ink.stroke();
+          return;
+        }
+        var r = at[5] * scale * at[3];
+        ink.drawImage(ballOf(at[4], fog), w / 2 + at[0] * scale - r, h / 2 - at[1] * scale - r, 2 * r, 2 * r);
       });
     }
     canvas.addEventListener("pointerdown", function (event) { canvas.setPointerCapture(event.pointerId); });
@@ -111,9 +128,9 @@
     }, { passive: false });
     canvas.addEventListener("dblclick", function () { rotation = start(now.one.a); zoom = 1; draw(); });
     which.addEventListener("change", choose);
-    least.addEventListener("input", draw);
+    if (least) least.addEventListener("input", draw);
     window.addEventListener("resize", draw);
-    which.value = box.dataset.start + "," + (sets[box.dataset.start].s.length - 1);
+    which.value = box.dataset.start + "," + (box.dataset.frame || sets[box.dataset.start].s.length - 1);
     choose();
   }
   Array.prototype.forEach.call(document.getElementsByClassName("viewer"), Viewer);
