@@ -59,6 +59,7 @@ def parse(aiida_profile, localhost: orm.Computer, tmp_path: Path) -> Callable[..
         folder = tmp_path / "temporary"
         folder.mkdir()
         for name, content in (large or {}).items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
         parser = ParserFactory(f"mlip.{task}")
         return parser.parse_from_node(node, store_provenance=False, retrieved_temporary_folder=str(folder))
