@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from aiida_mlip.schema.dynamics import NPT, Bussi, StopRules
 from aiida_mlip.schema.potential import Device, Dtype
 from aiida_mlip.science.models import StrictModel
+
+Kelvin = Annotated[float, Field(gt=0)]
 
 Composition = dict[str, int]
 """Component (a known name such as 'EC', 'Li+', or a SMILES) -> number of molecules."""
@@ -77,8 +79,8 @@ class ForceTestSettings(StrictModel):
 class DynamicsSettings(StrictModel):
     """Conditions and lengths of the molecular dynamics."""
 
-    temperatures: tuple[float, ...] = Field(default=(300.0, 500.0), description="[K]")
-    pressures: tuple[float, ...] = Field(default=(1.0e-4,), description="[GPa]; 1 bar is 1e-4")
+    temperatures: tuple[Kelvin, ...] = Field(default=(300.0, 500.0), description="the first is the target [K]")
+    pressures: tuple[float, ...] = Field(default=(1.0e-4,), description="the first is the target [GPa]; 1 bar is 1e-4")
     walkers: int = Field(default=1, ge=1, description="trajectories with different seeds for each condition")
     seed: int = Field(default=1, ge=0)
     timestep: float = Field(default=1.0, gt=0, le=2, description="[fs]")
