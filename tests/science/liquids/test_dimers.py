@@ -48,6 +48,17 @@ def test_pairs_of_new_kinds_come_first_and_ions_alone_are_left_out() -> None:
     assert choose_pairs([(box, molecules)], 0) == []
 
 
+def test_an_ion_pair_is_no_dimer() -> None:
+    """Li next to PF6: neutral together, and closer than any neutral molecules come."""
+    d = 1.58
+    octahedron = [(0, 0, 0), (d, 0, 0), (-d, 0, 0), (0, d, 0), (0, -d, 0), (0, 0, d), (0, 0, -d)]
+    salt = Atoms("PF6Li", [*octahedron, (0, 0, d + 1.9)])
+    molecules = find_molecules(salt)
+    assert molecules is not None
+    assert len(molecules) == 2
+    assert choose_pairs([(salt, molecules)], 5) == []
+
+
 def test_molecules_move_along_the_line_of_centres() -> None:
     box = liquid()
     molecules = find_molecules(box)

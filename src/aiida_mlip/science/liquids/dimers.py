@@ -76,7 +76,8 @@ class Curve:
 def choose_pairs(sources: Sequence[tuple[Atoms, Sequence[Molecule]]], count: int) -> list[tuple[Atoms, Pair]]:
     """Return pairs of molecules that touch: of each two kinds the closest, then of each the second closest, and so on.
 
-    Pairs that make no sense without charges are left out.
+    Pairs that make no sense without charges are left out, and so are ion pairs: they attract each other down to
+    contacts that are bonds between other atoms.
 
     :param sources: configurations and their molecules.
     :return: each pair with its configuration.
@@ -86,7 +87,7 @@ def choose_pairs(sources: Sequence[tuple[Atoms, Sequence[Molecule]]], count: int
         for pair in pairs(atoms, molecules):
             if (contact := contact_of(atoms, pair)) > TOUCHING:
                 break
-            if neutral_pair(atoms, pair[0], pair[1]):
+            if neutral_pair(atoms, pair[0], pair[1]) and min(len(one.indices) for one in pair[:2]) > 1:
                 kinds = tuple(sorted((pair[0].kind, pair[1].kind)))
                 by_kinds.setdefault(kinds, []).append((contact, atoms, pair))
     queues = [sorted(queue, key=lambda found: found[0])[:count] for queue in by_kinds.values()]
