@@ -48,16 +48,14 @@ class BubbleLimits(StrictModel):
     radius: float = Field(
         default=4.0,
         gt=0,
-        description="largest void at 0.93 g/cm^3 and above [Å]; below it grows as density^-1.5; CAMMLS 2025",
+        description="largest void at 0.93 g/cm^3 and above [Å]; below it grows as density^-1.5; measured",
     )
     growth: float = Field(
         default=1.35,
         gt=1,
-        description="largest void over its median in the first quarter after equilibration (no unit); CAMMLS 2025",
+        description="largest void over its median in the first quarter after equilibration (no unit); proposal",
     )
-    share: float = Field(
-        default=0.05, ge=0, lt=1, description="share of frames that may have a larger one; CAMMLS 2025"
-    )
+    share: float = Field(default=0.05, ge=0, lt=1, description="share of frames that may have a larger one; proposal")
     spread: float = Field(
         default=0.25,
         gt=0,
@@ -65,7 +63,7 @@ class BubbleLimits(StrictModel):
         "1/density; proposal",
     )
     spread_molecules: int = Field(
-        default=48, ge=1, description="molecules from which on the spread is judged; CAMMLS 2025"
+        default=48, ge=1, description="molecules from which on the spread is judged; proposal"
     )
     interval_fs: float = Field(
         default=50.0, ge=0, description="time between two frames that are looked at [fs]; proposal"
@@ -209,6 +207,6 @@ CHECK = Check(
     limits=BubbleLimits,
     begin=_Bubble,
     formula="radius = max over points x of min over atoms i of |x - r_i|; spread = std/mean of the mass within 5 Å",
-    source="CAMMLS 2025 (Magdau); calibrated on homogeneous boxes",
+    source="calibrated on homogeneous boxes; proposals",
     applies=_applies,
 )

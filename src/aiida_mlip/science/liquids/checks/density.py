@@ -39,23 +39,23 @@ WARM = 500.0
 class DensityLimits(StrictModel):
     """Limits of ``density``."""
 
-    blocks: int = Field(default=5, ge=2, description="independent blocks that the average needs; CAMMLS 2025")
+    blocks: int = Field(default=5, ge=2, description="independent blocks that the average needs; proposal")
     drift: float = Field(
         default=0.02,
         gt=0,
-        description="slope times window, and difference of halves, over the mean that pass (no unit); CAMMLS 2025",
+        description="slope times window, and difference of halves, over the mean that pass (no unit); proposal",
     )
     drift_errors: float = Field(
         default=3.0,
         ge=2,
-        description="standard errors beyond which a larger drift fails; below 2 (CAMMLS 2025) it passes, between it is "
+        description="standard errors beyond which a larger drift fails; below 2 it passes, between it is "
         "inconclusive; proposal",
     )
     outlier: float = Field(
-        default=5.0, gt=0, description="largest deviation of a frame over the thermal fluctuation; CAMMLS 2025"
+        default=5.0, gt=0, description="largest deviation of a frame over the thermal fluctuation; proposal"
     )
     expansion: float = Field(
-        default=0.6, gt=0, lt=1, description="lowest density of a frame over that of the start; CAMMLS 2025"
+        default=0.6, gt=0, lt=1, description="lowest density of a frame over that of the start; proposal"
     )
     compression: float = Field(default=1.67, gt=1, description="highest density of a frame over the start; proposal")
     relaxation_ps: float = Field(
@@ -67,8 +67,8 @@ class DensityLimits(StrictModel):
     compressibility: float = Field(
         default=0.6,
         gt=0,
-        description="isothermal, at 298 K [1/GPa]; gives 4 % for 12 and 2 % for 48 solvent molecules (CAMMLS 2025); "
-        "organic liquids have 0.5 to 1.2 (CRC Handbook)",
+        description="isothermal, at 298 K [1/GPa]; gives 4 % for 12 and 2 % for 48 solvent molecules; proposal, "
+        "between water, 0.46, and methanol, 1.21 (CRC Handbook)",
     )
     compressibility_growth: float = Field(
         default=0.007,
@@ -78,7 +78,7 @@ class DensityLimits(StrictModel):
     )
     reference: float | None = Field(default=None, gt=0, description="density to compare with [g/cm^3]; None: not done")
     accuracy: float = Field(
-        default=0.03, gt=0, description="deviation from the reference that passes (no unit); CAMMLS 2025"
+        default=0.03, gt=0, description="deviation from the reference that passes (no unit); proposal"
     )
 
 
@@ -302,6 +302,6 @@ CHECK = Check(
     limits=DensityLimits,
     begin=_Density,
     formula="mean after equilibration ± sqrt(g s^2/n); drift = slope x window; sigma/mean = sqrt(kT kappa_T/V)",
-    source="CAMMLS 2025 (Magdau); g: Geyer, Statist. Sci. 7, 473 (1992)",
+    source="limits: proposals; g: Geyer, Statist. Sci. 7, 473 (1992)",
     applies=_applies,
 )

@@ -45,10 +45,10 @@ class DurationLimits(StrictModel):
 
     min_time_ps: float = Field(default=150.0, gt=0, description="length of a run that can pass [ps]; CAMMLS 2025")
     min_molecules: int = Field(
-        default=48, ge=1, description="molecules of two atoms or more in a box that can pass; CAMMLS 2025"
+        default=48, ge=1, description="molecules of two atoms or more in a box that can pass; proposal"
     )
-    distance: float = Field(default=0.5, gt=0, description="closest pair of atoms [Å]; CAMMLS 2025")
-    temperature: float = Field(default=3.0, gt=1, description="highest temperature over the target; CAMMLS 2025")
+    distance: float = Field(default=0.5, gt=0, description="closest pair of atoms [Å]; proposal")
+    temperature: float = Field(default=3.0, gt=1, description="highest temperature over the target; proposal")
 
 
 class _Duration:
@@ -138,5 +138,5 @@ CHECK = Check(
     limits=DurationLimits,
     begin=_Duration,
     formula="time of the last frame less that of the first; molecules of the first configuration",
-    source="CAMMLS 2025 (Magdau): 150 ps at constant pressure, 48 molecules",
+    source="Magdau, CAMMLS 2025: 150 ps at constant pressure; the rest: proposals",
 )

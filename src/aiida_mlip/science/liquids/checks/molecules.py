@@ -25,20 +25,21 @@ class MoleculesLimits(StrictModel):
     broken: float = Field(
         default=1.6,
         gt=1,
-        description="a bond breaks beyond this multiple of the sum of covalent radii (Cordero 2008); CAMMLS 2025",
+        description="a bond breaks beyond this multiple of the sum of covalent radii (Cordero 2008); proposal",
     )
     formed: float = Field(
-        default=1.15, gt=0.8, description="a bond forms below this multiple of the sum of covalent radii; CAMMLS 2025"
+        default=1.15, gt=0.8, description="a bond forms below this multiple of the sum of covalent radii; proposal"
     )
     persistence_fs: float = Field(
-        default=50.0, ge=0, description="time that a change must last to count [fs]; CAMMLS 2025"
+        default=50.0, ge=0, description="time that a change must last to count [fs]; proposal"
     )
     mode: Literal["neutral", "reactive"] = Field(
-        default="neutral", description="'neutral': any change fails; 'reactive': changes are named and do not fail"
+        default="neutral",
+        description="'neutral': any change fails; 'reactive': changes are named and do not fail; proposal",
     )
     apart: tuple[str, ...] = Field(
         default=("F6P",),
-        description="formulas (Hill) of molecules with a result of their own, PF6- by default; CAMMLS 2025",
+        description="formulas (Hill) of molecules with a result of their own, PF6- by default; proposal",
     )
     confidence: float = Field(default=0.95, gt=0, lt=1, description="of the interval of the rate; proposal")
     keep_events: int = Field(default=200, ge=1, description="reactions that are described, the first ones; proposal")
@@ -217,5 +218,5 @@ CHECK = Check(
     limits=MoleculesLimits,
     begin=_Molecules,
     formula="reactions = groups of bonds that passed r/(R_i + R_j) = 1.6 (broken) or 1.15 (formed) for at least 50 fs",
-    source="CAMMLS 2025 (Magdau); radii: Cordero et al., Dalton Trans. 2008, 2832",
+    source="limits: proposals; radii: Cordero et al., Dalton Trans. 2008, 2832; rates: Garwood, Biometrika 1936, 437",
 )

@@ -42,7 +42,7 @@ class TemperatureLimits(StrictModel):
         description="a deviation fails where it is larger than this many standard errors too, the number of "
         "comparisons counted in (Bonferroni, 0.1 %); proposal",
     )
-    blocks: int = Field(default=5, ge=2, description="independent samples that a mean needs; CAMMLS 2025")
+    blocks: int = Field(default=5, ge=2, description="independent samples that a mean needs; proposal")
     min_time_ps: float = Field(
         default=1.0,
         ge=0,
