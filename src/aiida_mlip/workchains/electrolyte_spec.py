@@ -39,6 +39,19 @@ def define_inputs(spec: ProcessSpec) -> None:
         help="Configurations with labels for the tests of forces; without it, the boxes themselves are used.",
     )
     spec.input("settings", valid_type=orm.Dict, **settings_port("settings"))
+    _define_steps(spec)
+    spec.input(
+        "max_concurrent",
+        valid_type=orm.Int,
+        required=False,
+        serializer=orm.to_aiida_type,
+        help="Jobs at a time; without it, what the computer's file says.",
+    )
+    spec.inputs.validator = validate_electrolyte
+
+
+def _define_steps(spec: ProcessSpec) -> None:
+    """Define what the dynamics, the checks and the labels are run with."""
     given = ("settings", "potentials", "uncertainty", "structures", "restart_folder")
     spec.expose_inputs(MDBaseWorkChain, namespace="md", exclude=tuple(f"md.{name}" for name in given))
     spec.input("md.settings", valid_type=orm.Dict, **settings_port("md.settings"))
@@ -64,14 +77,6 @@ def define_inputs(spec: ProcessSpec) -> None:
             "help": "What labels the probes as a reference: pw.x, or a potential or any ASE calculator.",
         },
     )
-    spec.input(
-        "max_concurrent",
-        valid_type=orm.Int,
-        required=False,
-        serializer=orm.to_aiida_type,
-        help="Jobs at a time; without it, what the computer's file says.",
-    )
-    spec.inputs.validator = validate_electrolyte
 
 
 def define_outcome(spec: ProcessSpec) -> None:
