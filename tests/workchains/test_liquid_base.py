@@ -23,18 +23,18 @@ STOP = "(until [ -e findings/short.json ]; do sleep 0.05; done; pkill -TERM -P $
 
 @pytest.fixture
 def run(worker_code: orm.PortableCode, localhost: orm.Computer, emt_trajectory: Callable[..., str]) -> Run:
-    """A function that reads a short and a long trajectory: ``repeats`` of the long one, options of the job."""
+    """A function that reads trajectories: ``repeats`` of the short one are the long one; options of the job."""
     text = emt_trajectory(300, 20)
 
-    def function(repeats: int = 1, **options: Any) -> tuple[dict[str, Any], orm.WorkChainNode]:
-        texts = {"short": text, "very_long": text * repeats}
+    def function(repeats: int = 1, *names: str, **options: Any) -> tuple[dict[str, Any], orm.WorkChainNode]:
+        texts = {name: text * (1 if name == "short" else repeats) for name in names or ("short", "very_long")}
         trajectories = {name: MDTrajectoryData(io.BytesIO(item.encode())) for name, item in texts.items()}
         facts = {"ensemble": "nvt", "temperature": 300.0}
         given = {
             "code": worker_code,
             "metadata": {"computer": localhost, "options": options},
             "settings": {"walkers": dict.fromkeys(texts, facts), "only": ["transport"], "keep_frames": 3},
-            "structures": DatasetData([next(iter(trajectories["short"].frames()))]),
+            "structures": DatasetData([next(iter(trajectories["very_long"].frames()))]),
             "trajectories": trajectories,
         }
         outputs, node = run_get_node(LiquidBaseWorkChain, liquid=given)
@@ -93,7 +93,7 @@ def test_what_was_found_by_a_job_that_was_killed_is_kept(run: Run, tmp_path: Pat
 
 @pytest.mark.slow
 def test_time_for_nothing_says_so(run: Run) -> None:
-    _, node = run(max_wallclock_seconds=1, prepend_text="sleep 0.5")
+    _, node = run(5000, "very_long", max_wallclock_seconds=1)
     assert [job.exit_status for job in jobs(node)] == [401]
     assert node.exit_status == 452
 

@@ -25,8 +25,8 @@ class Walk:
     """Walks of the molecules through a run, in bounded memory.
 
     A molecule is followed by its centre of mass, and each displacement is taken in the cell of its own frame, so that a
-    volume that fluctuates does not carry along molecules that are many cells away (toroidal view: Bullerjahn, von Bülow
-    and Hummer, J. Chem. Phys. 153, 024116, 2020). The drift of all atoms together is taken off.
+    volume that fluctuates does not carry along molecules that are many cells away (von Bülow,
+    Bullerjahn and Hummer, J. Chem. Phys. 153, 021101, 2020). The drift of all atoms together is taken off.
 
     Times are evenly spaced; a frame between them, such as one that broke a rule, is left out. Where there are more than
     ``most``, every second one is left out, from the start on.
