@@ -124,3 +124,14 @@ def test_two_models_cannot_share_a_name() -> None:
 def test_a_checksum_needs_a_source() -> None:
     with pytest.raises(ValueError, match="sha256 and checksum"):
         registry.parse(content("a", sha256="0" * 64))
+
+
+def test_every_model_says_whether_its_labels_had_dispersion() -> None:
+    models = registry.registry()
+    assert {model.dispersion for model in models.values()} == {"included", "none"}
+    assert models["mace-omat-0-small"].dispersion_for("omat_pbe") == "none"
+    assert models["mace-off23-small"].dispersion == "included"
+    assert models["mace-mh-1"].dispersion_for("omol") == "included"
+    assert models["mace-mh-1"].dispersion_for("omat_pbe") == "none"
+    assert models["mace-mh-0"].dispersion_for("rgd1_b3lyp") == "unknown"
+    assert all(set(model.head_dispersion) <= set(model.head_levels) for model in models.values())
