@@ -74,3 +74,21 @@ def loop_builder(aiida_profile, graphs, finished, explored, looped):
     made = looped.Builder(graphs, finished, explored)
     made.whole()
     return made
+
+
+@pytest.fixture(scope="session")
+def simmered() -> ModuleType:
+    """The module that makes trajectories of a liquid, and lets the checks look at them."""
+    return load("report_simmered", HERE / "simmered.py")
+
+
+@pytest.fixture(scope="session")
+def judged() -> ModuleType:
+    """The module that builds whole runs of ``mlip.electrolyte`` by hand."""
+    return load("report_judged", HERE / "judged.py")
+
+
+@pytest.fixture(scope="session")
+def pairs() -> ModuleType:
+    """The module with a pair potential of a liquid."""
+    return load("liquid_pairs", HERE.parent / "science" / "liquids" / "pair_liquid.py")

@@ -34,6 +34,11 @@ class Canvas:
         )  # fmt: skip
         self._named.add(name)
 
+    def key(self, name: str, place: Place, **line: Any) -> None:
+        """Put a line into the legend that stands for what is drawn with this name."""
+        self.figure.add_scatter(x=[None], y=[None], mode="lines", name=name, legendgroup=name, line=line, **place)
+        self._named.add(name)
+
 
 def _small(values: Any) -> Any:
     """Return an array with as many digits as are drawn."""
@@ -55,7 +60,7 @@ def canvas(shape: tuple[int, int], height: int, *, titles: Sequence[str] = (), *
     whole = height * rows + 110
     made.update_layout(template=TEMPLATE, height=whole, margin={"t": 84, "b": 50}, hovermode="closest")
     made.update_annotations(font={"size": 13, "color": INK}, yshift=3)
-    made.update_layout(legend={"y": 1 + 30 / (whole - 134), "font": {"size": 11.5}, "itemsizing": "constant"})
+    made.update_layout(legend={"y": 1 + 30 / (whole - 134), "font": {"size": 11.5}})
     return Canvas(made)
 
 

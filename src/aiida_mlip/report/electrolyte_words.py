@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from aiida_mlip.report.cards import Card, card
 from aiida_mlip.report.electrolyte import Liquids, Run
-from aiida_mlip.report.lights import SIGNS, with_error
+from aiida_mlip.report.lights import SIGNS, readable, with_error
 from aiida_mlip.report.numbers import plural, significant
 from aiida_mlip.report.subject import Subject
 from aiida_mlip.science.liquids.findings import Status, worst
@@ -27,7 +27,7 @@ def sentences(subject: Subject) -> Iterator[str]:
     for name in liquids.potentials:
         verdict = liquids.verdicts.get(name)
         if verdict is not None:
-            yield f"{SIGNS[verdict.answer]} {verdict.answer.upper()}: {closed(verdict.sentence)}"
+            yield f"{SIGNS[verdict.answer]} {verdict.answer.upper()}: {closed(readable(verdict.sentence))}"
         elif name and (liquids.of(name) or name in liquids.forces):
             yield f"{name}: there is no verdict yet; {_so_far(liquids, name)}"
     if liquids.potentials == ("",):
@@ -58,7 +58,7 @@ def _why(run: Run | None) -> str:
     if run is None:
         return ""
     result = next(item for item in run.findings.checks if item.status == "fail" and item.aspect == "stability")
-    return f" {run.condition.words}: {closed(result.reason)}"
+    return f" {run.condition.words}: {closed(readable(result.reason))}"
 
 
 def cards(subject: Subject) -> Iterator[Card]:
@@ -71,7 +71,7 @@ def cards(subject: Subject) -> Iterator[Card]:
         text = plural(len(verdict.reasons), "failure") if verdict.reasons else f"{len(verdict.missing)} missing"
         if verdict.answer == "stable":
             text = "nothing failed, nothing is missing"
-        yield card(name, f"{SIGNS[verdict.answer]} {verdict.answer}", "", text)
+        yield card(name, SIGNS[verdict.answer], verdict.answer, text)
     runs = liquids.runs
     if runs:
         longest = max(run.findings.time_ps for run in runs)

@@ -176,6 +176,7 @@ def parity(forces: Mapping[str, ForceTests]) -> go.Figure | None:
             line = {"color": MUTED, "width": 1, "dash": "dot"}
             both = [min(ends), max(ends)]
             made.add((both, both), "prediction = reference", where, line=line, hoverinfo="skip")
+    made.figure.update_layout(legend={"itemsizing": "constant"})
     made.figure.update_yaxes(title_text="potential", col=1)
     made.figure.update_xaxes(title_text="reference", row=rows)
     return made.figure

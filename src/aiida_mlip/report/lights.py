@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from aiida_mlip.report.electrolyte import Condition, ForceTests, Liquids, Run, c
 from aiida_mlip.report.numbers import plural, significant
 from aiida_mlip.science.liquids import checks
 from aiida_mlip.science.liquids.findings import CheckResult, Status
+from aiida_mlip.science.liquids.naming import name_of
 from aiida_mlip.science.liquids.verdict import PotentialVerdict
 
 SIGNS: Mapping[str, str] = {
@@ -53,6 +55,11 @@ UNITS: Mapping[str, str] = {
     "g/cm3": "g/cm³", "g/cm^3": "g/cm³", "eV/angstrom": "eV/Å", "reactions": "", "minima": "",
     "1e-6 cm2/s": "10⁻⁶ cm²/s", "1e-6 cm^2/s": "10⁻⁶ cm²/s", "cm2/s": "cm²/s", "cm^2/s": "cm²/s",
 }  # fmt: skip
+
+AT_LEAST = ("duration", "volume_wall", "closest contact", "log-log slope")
+"""Checks, or beginnings of quantities, that pass above their limit."""
+
+_KEY = re.compile(r"\b[A-Z][A-Za-z0-9]*_[0-9a-f]{6}\b")
 
 _SEVERITY: Mapping[Status, int] = {"fail": 0, "inconclusive": 1, "pass": 2}
 
@@ -120,9 +127,20 @@ class Answer:
         return title_of(self.result.check)
 
     @property
+    def quantity(self) -> str:
+        """Return what was measured."""
+        return readable(self.result.quantity)
+
+    @property
     def light(self) -> Light:
         """Return it as a light."""
         return light_of([self.result])
+
+    @property
+    def told(self) -> str:
+        """Return what it says and, where it is inconclusive, what it needs."""
+        light = self.light
+        return f"{light.reason.rstrip('.')}; needs {light.missing}" if light.missing else light.reason
 
 
 def title_of(check: str) -> str:
@@ -137,13 +155,29 @@ def with_error(value: float | None, error: float | None, unit: str = "") -> str:
     if value is None or not math.isfinite(value):
         return ""
     shown = UNITS.get(unit, unit)
-    percent = shown == "%"
     if error is not None and math.isfinite(error) and error > 0:
         decimals = max(1 - math.floor(math.log10(error)), 0)
         text = f"{value:.{decimals}f} ± {error:.{decimals}f}" if decimals < 7 else f"{value:.2e} ± {error:.1e}"
     else:
         text = f"{value:g}" if float(value).is_integer() and abs(value) < 1e6 else significant(value, 3)
-    return (f"{text} %" if percent else f"{text} {shown}").strip().replace("-", "−")
+    return f"{text} {shown}".strip().replace("-", "−")
+
+
+def limit_of(result: CheckResult) -> str:
+    """Return what parts pass from fail in words; empty where there is no such number."""
+    if result.limit is None or not math.isfinite(result.limit):
+        return ""
+    least = result.check in AT_LEAST or result.quantity.startswith(AT_LEAST)
+    number = f"{result.limit:.4g} {UNITS.get(result.unit, result.unit)}".strip().replace("-", "−")
+    return f"{'at least' if least else 'limit'} {number}"
+
+
+def readable(text: str) -> str:
+    """Return text in which the keys of species are their names, and units are typeset."""
+    named = _KEY.sub(lambda found: name_of(found[0]), text)
+    for plain, typeset in (("g/cm3", "g/cm³"), ("g/cm^3", "g/cm³"), ("Å2", "Å²"), (" -> ", " → ")):
+        named = named.replace(plain, typeset)
+    return named
 
 
 def light_of(results: Sequence[CheckResult]) -> Light:
@@ -154,9 +188,9 @@ def light_of(results: Sequence[CheckResult]) -> Light:
     return Light(
         status=worst.status,
         number=with_error(worst.value, worst.error, worst.unit),
-        limit=with_error(worst.limit, None, worst.unit),
-        missing=worst.missing if worst.status == "inconclusive" else "",
-        reason=" ".join(dict.fromkeys(result.reason for result in results)),
+        limit=limit_of(worst),
+        missing=readable(worst.missing) if worst.status == "inconclusive" else "",
+        reason=readable(" ".join(dict.fromkeys(result.reason for result in results))),
         several=f"{plural(len(results), 'walker')}: {several}" if len(results) > 1 else "",
     )
 
@@ -179,7 +213,7 @@ def table_of(runs: Sequence[Run], verdict: PotentialVerdict | None = None) -> Ta
     rows, before = [], ""
     for (check, quantity), found in sorted(groups.items(), key=lambda item: _place(item[0][0])):
         lights = tuple(light_of(found[item]) if item in found else None for item in conditions)
-        rows.append(Row(check, title_of(check), quantity, lights, first=check != before))
+        rows.append(Row(check, title_of(check), readable(quantity), lights, first=check != before))
         before = check
     return Table(conditions, tuple(rows), tuple(_total(item, verdict) for item in conditions))
 
@@ -272,11 +306,18 @@ def force_rows(forces: Mapping[str, ForceTests]) -> tuple[tuple[str, ...], list[
 
 def accuracy_of(liquids: Liquids) -> list[Answer]:
     """Return all comparisons with references: of trajectories, of tests of forces, and those made by the verdicts."""
-    found = answers(liquids.runs, lambda result: result.aspect == "accuracy")
+    found = answers(liquids.runs, _compares)
     for name, tests in liquids.forces.items():
         found += [Answer(name, "force tests", result) for result in tests.result.checks if result.aspect == "accuracy"]
     known = [(item.potential, item.result) for item in found]
     for name, verdict in liquids.verdicts.items():
-        found += [Answer(name, "", result) for result in verdict.accuracy if (name, result) not in known]
+        found += [
+            Answer(name, "", result) for result in verdict.accuracy if _compares(result) and (name, result) not in known
+        ]
     places = {name: place for place, name in enumerate(liquids.potentials)}
     return sorted(found, key=lambda item: (item.result.check, item.where, places[item.potential]))
+
+
+def _compares(result: CheckResult) -> bool:
+    """Return whether a result compares with a reference; transport has a section of its own."""
+    return result.aspect == "accuracy" and result.check != "transport"

@@ -86,6 +86,8 @@ def _grid(liquids: Liquids, runs: Sequence[Run], rows: Sequence[Shown], columns:
     made = canvas((len(rows), len(columns)), 165, column_titles=titles, shared_xaxes=True,
                   vertical_spacing=0.16 / max(len(rows), 2))  # fmt: skip
     look = colours(liquids)
+    for name in dict.fromkeys(run.potential for run in runs):
+        made.key(name or "trajectory", {"row": 1, "col": 1}, color=look[name], width=2.5)
     for column, condition in enumerate(columns, start=1):
         mine = [run for run in runs if run.condition == condition]
         for number, row in enumerate(rows, start=1):
@@ -134,13 +136,13 @@ def _add_run(made: Canvas, run: Run, row: Shown, colour: str, where: Place) -> N
     if found is None:
         return
     made.add(
-        thin(*found), run.potential or "values", where, line={"color": colour, "width": 1.3},
+        thin(*found), run.potential or "trajectory", where, line={"color": colour, "width": 1.3},
         opacity=PALE if row.blocks else 1.0, hovertemplate=f"{run.name}<br>%{{x:.3f}} ps: %{{y:.4g}}<extra></extra>",
     )  # fmt: skip
     blocks = block_lines(*found, run.equilibration) if row.blocks else ([], [])
     if blocks[0]:
         made.add(
-            blocks, "block means", where, line={"color": colour, "width": 3},
+            blocks, run.potential or "trajectory", where, line={"color": colour, "width": 3},
             hovertemplate=f"{run.name}<br>block mean %{{y:.4g}}<extra></extra>",
         )  # fmt: skip
 

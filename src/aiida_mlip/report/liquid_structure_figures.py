@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
+from ase.data import atomic_numbers
 
 from aiida_mlip.report.canvas import Canvas, Place, canvas, place
 from aiida_mlip.report.electrolyte import Array, Condition, Liquids, Run, conditions_of
 from aiida_mlip.report.figures import log_axis
 from aiida_mlip.report.liquid_figures import colours
 from aiida_mlip.report.theme import LINE, MUTED, PALETTE
+from aiida_mlip.science.liquids.molecules import IONS
 from aiida_mlip.science.liquids.naming import name_of
 
 MOST_LINES = 8
@@ -23,6 +25,9 @@ COLUMNS = 3
 
 MOST_PAIRS = 9
 """Pairs of elements that have a panel."""
+
+SOLVENT = ("C", "H", "O", "N")
+"""Elements whose pairs are drawn first."""
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
@@ -95,7 +100,7 @@ def distributions(liquids: Liquids, runs: Sequence[Run], kind: str) -> go.Figure
 
     :param kind: ``inter``: between molecules; ``intra``: within them.
     """
-    pairs = [pair for pair in pairs_of(runs, kind) if all(len(name) <= 2 for name in pair)][:MOST_PAIRS]
+    pairs = sorted(filter(_of_molecules, pairs_of(runs, kind)), key=_rank)[:MOST_PAIRS]
     if not pairs:
         return None
     columns = min(COLUMNS, len(pairs))
@@ -113,6 +118,16 @@ def distributions(liquids: Liquids, runs: Sequence[Run], kind: str) -> go.Figure
     else:
         made.figure.update_xaxes(range=[0.8, 4.5])
     return made.figure
+
+
+def _of_molecules(pair: tuple[str, str]) -> bool:
+    """Return whether both are elements that are in molecules; ions have a figure of their own."""
+    return all(name in atomic_numbers and atomic_numbers[name] not in IONS for name in pair)
+
+
+def _rank(pair: tuple[str, str]) -> tuple[int, tuple[str, str]]:
+    """Return a key that sorts the elements of solvents before those of anions."""
+    return sum(name not in SOLVENT for name in pair), pair
 
 
 def _radial(run: Run, name: str) -> tuple[Array, Array] | None:
@@ -140,7 +155,8 @@ def coordination(liquids: Liquids, runs: Sequence[Run]) -> go.Figure | None:
             for row, kind in ((1, "inter"), (2, "number")):
                 if (curve := _radial(line.run, f"{one}_{other}_{kind}")) is not None:
                     _add(made, curve, line, {"row": row, "col": column}, "Å")
-    made.figure.update_xaxes(range=[1.0, 6.0])
+    furthest = max((float(run.curves["structure_r"][-1]) for run in runs if "structure_r" in run.curves), default=6.0)
+    made.figure.update_xaxes(range=[1.0, min(furthest, 6.0)])
     made.figure.update_xaxes(title_text="r [Å]", row=2)
     made.figure.update_yaxes(title_text="g(r)", row=1, col=1)
     made.figure.update_yaxes(rangemode="tozero", row=1)

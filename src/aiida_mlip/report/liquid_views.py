@@ -30,7 +30,7 @@ MOST_EVENTS = 4
 RADIUS = 0.42
 """Of a drawn atom, in covalent radii: sticks are between them."""
 
-ION = 1.1
+ION = 0.55
 """The same of an atom that is bonded to none."""
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {"C": (90, 98, 107), "H": (226, 231, 236), "O": (214, 52, 40),

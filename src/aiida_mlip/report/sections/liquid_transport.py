@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiida_mlip.report import lights
+from aiida_mlip.report.electrolyte import Run
 from aiida_mlip.report.liquid_structure_figures import displacements
 from aiida_mlip.report.sections._base import Content, Section
 from aiida_mlip.report.subject import Subject
@@ -14,11 +17,30 @@ def collect(subject: Subject) -> Content:
     if liquids is None:
         return {}
     runs = [run for run in liquids.telling() if "transport_lag_ps" in run.curves]
-    rows = lights.answers(liquids.runs, lambda result: result.check == "transport")
+    quantities: dict[str, None] = {}
+    for run in liquids.runs:
+        quantities |= dict.fromkeys(result.quantity for result in run.results("transport"))
+    rows = [
+        {"name": run.name, "lights": _lights(run, list(quantities))} for run in liquids.runs if run.results("transport")
+    ]
     made = displacements(liquids, runs) if runs else None
     if made is None and not rows:
         return {}
-    return {"figure": made, "rows": rows, "several": len(liquids.potentials) > 1}
+    return {"figure": made, "rows": rows, "quantities": [lights.readable(name) for name in quantities]}
+
+
+def _lights(run: Run, quantities: list[str]) -> list[lights.Light | None]:
+    """Return a light for each quantity; what is missing is said once."""
+    found = {result.quantity: lights.light_of([result]) for result in run.results("transport")}
+    shown: list[lights.Light | None] = []
+    told: set[str] = set()
+    for name in quantities:
+        light = found.get(name)
+        if light is not None and light.missing in told:
+            light = replace(light, missing="")
+        told |= {light.missing} if light is not None else set()
+        shown.append(light)
+    return shown
 
 
 SECTION = Section("Transport", collect)

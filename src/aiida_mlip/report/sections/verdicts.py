@@ -9,6 +9,7 @@ from aiida_mlip.report.electrolyte import Liquids
 from aiida_mlip.report.sections._base import Content, Section
 from aiida_mlip.report.subject import Subject
 from aiida_mlip.science.liquids import checks
+from aiida_mlip.science.liquids.conditions import in_words
 
 MOST_REASONS = 6
 """Failures that are listed at once."""
@@ -44,7 +45,11 @@ def _potential(liquids: Liquids, name: str) -> dict[str, Any]:
     verdict = liquids.verdicts.get(name)
     table = lights.table_of(liquids.of(name), verdict)
     reasons = [
-        {"where": reason.where, "title": lights.title_of(reason.check), "sentence": reason.sentence}
+        {
+            "where": in_words(reason.box, reason.stage.upper(), reason.temperature, reason.pressure),
+            "title": lights.title_of(reason.check),
+            "sentence": lights.readable(reason.sentence),
+        }
         for reason in (verdict.reasons if verdict is not None else ())
     ]
     return {
