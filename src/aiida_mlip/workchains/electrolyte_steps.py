@@ -43,12 +43,14 @@ def dispersion_of(potential: PotentialData) -> str:
 def call(function: Any, *args: Any, **kwargs: Any) -> Any:
     """Return the outputs of a calcfunction.
 
-    :raises NoResultError: where it refused its inputs, or ended with an exit code.
+    :raises NoResultError: where it raised anything, which its node in the graph keeps, or ended with an exit code.
     """
     try:
         outputs, node = function.run_get_node(*args, **kwargs)
     except ValueError as error:
         raise NoResultError(str(error)) from error
+    except Exception as error:
+        raise NoResultError(f"{type(error).__name__}: {error}") from error
     if not node.is_finished_ok:
         raise NoResultError(reason_of(node))
     return outputs
