@@ -211,4 +211,4 @@ def test_files_that_are_gone_are_told_by_the_worker(given: dict[str, Any], tmp_p
         "mlip.liquid", {**inputs, "md_folder": orm.RemoteData(str(tmp_path), computer=given["metadata"]["computer"])}
     )
     assert node.exit_status == 321
-    assert "'series_a.csv' does not exist" in node.exit_message
+    assert "walkers.a: trajectory_a.xyz, series_a.csv does not exist; was the folder" in node.exit_message

@@ -50,17 +50,18 @@ def time_series(path: Path, rows: int) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two walkers: one that trembles, and one of which a molecule breaks in the middle."""
+    """Three walkers: one that trembles, one of which a molecule breaks in the middle, and a short one."""
     with (tmp_path / "structures.xyz").open("w") as handle:
         write_extxyz([Atoms("He"), start()], handle)
     trajectory(tmp_path / "trajectory_calm.xyz", 31)
     trajectory(tmp_path / "trajectory_broken.xyz", 31, seed=2, apart_from=12)
+    trajectory(tmp_path / "trajectory_late.xyz", 3)
     time_series(tmp_path / "series_calm.csv", 31)
     return tmp_path
 
 
 def job(folder: Path, settings: dict[str, Any] | None = None, files: dict[str, str] | None = None, **more: Any) -> Any:
-    walkers = {name: {**FACTS, "structure": 1} for name in ("calm", "broken")}
+    walkers = {name: {**FACTS, "structure": 1} for name in ("calm", "broken", "late")}
     given = {"structures": "structures.xyz", "series_calm": "series_calm.csv"}
     given |= {f"trajectory_{name}": f"trajectory_{name}.xyz" for name in walkers}
     given |= files or {}
@@ -134,7 +135,7 @@ def test_what_is_wrong_with_one_walker_is_told_and_the_other_is_kept(folder: Pat
     result = job(folder)
     assert result["error"]["kind"] == "input"
     assert words in result["error"]["message"]
-    assert set(result["payload"]["walkers"]) == {"calm"}
+    assert set(result["payload"]["walkers"]) == {"calm", "late"}
 
 
 def cut(path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_damaged_time_series_is_told(folder: Path) -> None:
     (folder / "series_calm.csv").write_text(series.header() + "1,2,3\n")
     result = job(folder)
     assert "walkers.calm: its time series is damaged" in result["error"]["message"]
-    assert set(result["payload"]["walkers"]) == {"broken"}
+    assert set(result["payload"]["walkers"]) == {"broken", "late"}
 
 
 def test_a_structure_that_is_not_there_is_refused(folder: Path) -> None:
@@ -184,7 +185,7 @@ def test_finished_walkers_are_not_read_again(folder: Path, tmp_path_factory: pyt
 def test_out_of_time_keeps_what_is_finished(folder: Path) -> None:
     """The first walker is read already, the second takes longer than the limit."""
     job(folder)
-    for path in (folder / "findings").glob("broken.*"):
+    for path in [*(folder / "findings").glob("broken.*"), *(folder / "findings").glob("late.*")]:
         path.unlink()
     path = folder / "trajectory_broken.xyz"
     path.write_text(path.read_text() * 400)

@@ -62,6 +62,7 @@ def run(context: Context) -> dict[str, Any]:
     wrong: list[str] = []
     for name in settings.walkers:
         try:
+            _check_files(context, name)
             findings = _kept(context, settings, starts[name], name) or _read(context, settings, starts[name], name)
         except (TrajectoryError, UnicodeDecodeError) as error:
             wrong.append(f"walkers.{name}: {error}.")
@@ -90,6 +91,16 @@ def _starts(context: Context, settings: LiquidSettings) -> dict[str, Atoms]:
                 f"Use an index from 0 to {len(frames) - 1}.",
             )
     return {name: frames[facts.structure] for name, facts in settings.walkers.items()}
+
+
+def _check_files(context: Context, name: str) -> None:
+    """Refuse a walker whose files are not there: links into a folder of the dynamics that was cleaned lead nowhere."""
+    roles = [role for role in (f"trajectory_{name}", f"series_{name}") if role in context.job.files]
+    missing = [context.job.files[role] for role in roles if not (context.directory / context.job.files[role]).exists()]
+    if missing:
+        raise TrajectoryError(f"{', '.join(missing)} does not exist; was the folder of the dynamics cleaned?")
+    if f"trajectory_{name}" not in roles:
+        raise TrajectoryError(f"files['trajectory_{name}'] is required")
 
 
 def _take_over(context: Context) -> None:

@@ -37,11 +37,11 @@ class StructureLimits(StrictModel):
     r_max: float = Field(default=8.0, gt=1, description="largest distance [Å]; at most half the width of the cell")
     bin: float = Field(default=0.05, gt=0, le=0.5, description="width of a bin [Å]")
     contact: float = Field(
-        default=0.55,
+        default=0.5,
         gt=0,
         lt=1,
-        description="contact of two molecules that is too close, over the sum of the van der Waals radii: H..H 1.32 Å, "
-        "O..O 1.67 Å, C..C 1.87 Å; 200 liquid configurations of EC and EMC have 0.71 and more; proposal",
+        description="contact of two molecules that is too close, over the sum of the van der Waals radii: H..H 1.20 Å, "
+        "H..O 1.36 Å, O..O 1.52 Å; 200 liquid configurations of EC and EMC have 0.71 and more; proposal",
     )
     ion_contact: float = Field(
         default=1.4, gt=0, description="contact of an ion (Li, Na, ...) that is too close [Å]; Li-O has 1.9; proposal"
