@@ -35,6 +35,7 @@ TITLES: Mapping[str, str] = {
     "volume_wall": "Volume scan: a wall",
     "volume_smooth": "Volume scan: smooth",
     "volume_free_molecules": "Volume scan: free molecules",
+    "volume_stress": "Volume scan: stress",
     "volume_depth": "Volume scan: depth of the well",
     "volume_position": "Volume scan: position of the well",
     "dimer_holes": "Dimers: no holes",

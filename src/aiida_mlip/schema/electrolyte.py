@@ -70,6 +70,9 @@ class ForceTestSettings(StrictModel):
     wall_density: float = Field(
         default=1.5, gt=0, description="from here on the energy of the volume scan must rise [g/cm^3]"
     )
+    max_stress_error: float = Field(
+        default=0.1, gt=0, description="of the slope of the volume scan from stresses against that from energies"
+    )
     max_net_force: float = Field(
         default=0.01, gt=0, description="on a molecule in vacuum [eV/Å], and net torque on it [eV]; both must vanish"
     )

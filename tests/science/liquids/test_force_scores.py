@@ -133,7 +133,9 @@ def test_old_labels_and_names_do_not_travel() -> None:
 def test_the_reference_agrees_with_itself(made: Made) -> None:
     _, plan, truth = made
     result, curves = score(plan, truth, Reference(truth, "pairs"), LIMITS)
-    assert set(statuses(result).values()) == {"pass"}, statuses(result)
+    found = statuses(result)
+    assert found.pop("volume_stress") == "inconclusive"  # densities are far apart for so narrow a well
+    assert set(found.values()) == {"pass"}
     assert set(relative(result).values()) == {0.0}
     assert len(result.errors) == 6 + 3 + 3
     assert result.failed_predicted == result.failed_true == 0
@@ -182,7 +184,8 @@ def test_without_a_reference_only_what_needs_none_is_tested(made: Made) -> None:
     _, plan, labels = made
     result, curves = score(plan, labels, None, LIMITS)
     assert set(statuses(result)) == {
-        "momentum", "volume_well", "volume_wall", "volume_smooth", "volume_free_molecules", "dimer_holes",
+        "momentum", "volume_well", "volume_wall", "volume_smooth", "volume_free_molecules", "volume_stress",
+        "dimer_holes",
     }  # fmt: skip
     assert all(check.aspect == "stability" for check in result.checks)
     assert result.errors == ()

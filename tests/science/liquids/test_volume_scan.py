@@ -89,11 +89,16 @@ def test_the_well_is_that_of_the_lattice(lattice: np.ndarray) -> None:
 
 
 def test_a_sound_scan_passes_all_checks(lattice: np.ndarray) -> None:
-    scan = Scan("lattice", 4, DENSITIES, lattice, lattice.copy())
+    slopes = (energies_at(DENSITIES * np.exp(-1e-4)) - energies_at(DENSITIES * np.exp(1e-4))) / 2e-4
+    scan = Scan("lattice", 4, DENSITIES, lattice, lattice.copy(), slopes)
     found = by_name(check_scan(scan, ScanLimits()))
     assert set(found) == {
         "volume_well", "volume_wall", "volume_smooth", "volume_free_molecules", "volume_depth", "volume_position",
+        "volume_stress",
     }  # fmt: skip
+    wrong = by_name(check_scan(Scan("lattice", 4, DENSITIES, lattice, None, 0.8 * slopes), ScanLimits()))
+    assert wrong["volume_stress"].status == "fail"
+    assert wrong["volume_stress"].value == pytest.approx(0.2, abs=0.05)
     assert {result.status for result in found.values()} == {"pass"}
     assert {name for name, result in found.items() if result.aspect == "accuracy"} == {
         "volume_depth", "volume_position", "volume_free_molecules",

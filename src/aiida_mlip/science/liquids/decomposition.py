@@ -131,15 +131,19 @@ def split(labelled: Atoms, molecules: Sequence[Molecule], parts: Sequence[Atoms 
     )
 
 
-def rigid_virial(labelled: Atoms, molecules: Sequence[Molecule]) -> Array:
+def rigid_virial(labelled: Atoms, molecules: Sequence[Sequence[int]]) -> Array:
     """Return the derivative of the energy by a strain that moves molecules as wholes [eV], shape (3, 3).
 
     That is the virial plus the sum over atoms of position from the centre of mass times force (molecular virial). A
     third of its trace is the derivative of the energy by the logarithm of the volume in a scan with rigid molecules.
+
+    :param labelled: a configuration whose molecules are in one piece, with forces, and with stress where periodic.
+    :param molecules: the atoms of each molecule.
     """
     total = virial_of(labelled)
     for molecule in molecules:
-        arms = molecule.positions(labelled) - molecule.centre(labelled)
-        product = arms.T @ labelled.arrays[FORCES][molecule.indices]
+        chosen = np.asarray(molecule)
+        masses, positions = labelled.get_masses()[chosen], labelled.positions[chosen]
+        product = (positions - masses @ positions / masses.sum()).T @ labelled.arrays[FORCES][chosen]
         total = total + 0.5 * (product + product.T)
     return np.asarray(total)

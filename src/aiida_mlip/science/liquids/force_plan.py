@@ -43,6 +43,7 @@ class ScanPlan(StrictModel):
     name: str
     formula: str
     molecules: tuple[int, ...] = Field(description="probe of each molecule alone")
+    atoms: tuple[tuple[int, ...], ...] = Field(description="of each molecule in the box; in the probes it is whole")
     points: tuple[ScanPoint, ...] = Field(description="ascending in density")
     charged: bool = Field(default=False, description="it holds ions or radicals")
 

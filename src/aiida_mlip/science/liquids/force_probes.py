@@ -158,6 +158,7 @@ def _scan(
         name=name,
         formula=atoms.get_chemical_formula(),
         molecules=tuple(probes.add_alone(atoms, molecule, group) for molecule in molecules),
+        atoms=tuple(tuple(molecule.indices.tolist()) for molecule in molecules),
         points=tuple(points),
         charged=any(has_charge(atoms, molecule) for molecule in molecules),
     )

@@ -10,6 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from aiida_mlip.science.keys import ENERGY
+from aiida_mlip.science.liquids.decomposition import rigid_virial
 from aiida_mlip.science.liquids.dimers import REPULSIVE, Curve, check_holes, find_hole
 from aiida_mlip.science.liquids.findings import CheckResult, Status
 from aiida_mlip.science.liquids.force_errors import (
@@ -203,8 +204,14 @@ def _scan(plan: ScanPlan, predicted: Labels, truth: Labels | None) -> Scan:
         densities=np.array([point.density for point in plan.points]),
         predicted=curve(predicted),
         true=None if truth is None else curve(truth),
+        slopes=np.array([_slope(plan, predicted.get(probe)) for probe in probes]) / number,
         ions=plan.charged,
     )
+
+
+def _slope(plan: ScanPlan, labelled: Atoms | None) -> float:
+    """Return the derivative of the energy by the logarithm of the volume, molecules rigid [eV]; NaN without a label."""
+    return float("nan") if labelled is None else float(np.trace(rigid_virial(labelled, plan.atoms))) / 3
 
 
 def _dimer(plan: DimerPlan, predicted: Labels, truth: Labels | None) -> Curve:

@@ -41,6 +41,8 @@ class Scan:
     :param densities: ascending [g/cm^3], shape (n,).
     :param predicted: [eV/molecule], shape (n,), NaN where there is no label.
     :param true: same of the reference; None: there is none.
+    :param slopes: predicted derivative of the energy by the logarithm of the volume, from stresses [eV/molecule], shape
+        (n,), NaN where there is no stress; None: there is none.
     :param ions: zero is the lowest density instead of molecules alone.
     """
 
@@ -49,6 +51,7 @@ class Scan:
     densities: Array
     predicted: Array
     true: Array | None = None
+    slopes: Array | None = None
     ions: bool = False
 
 
@@ -60,6 +63,7 @@ class ScanLimits:
     max_position_error: float = 0.05
     max_free_molecule_error: float = 0.010
     wall_density: float = 1.5
+    max_stress_error: float = 0.1
 
 
 def scan_frames(atoms: Atoms, molecules: Sequence[Molecule], densities: Sequence[float]) -> list[Atoms]:
@@ -117,13 +121,14 @@ def scan_result(scan: Scan) -> ScanResult:
 
 
 def check_scan(scan: Scan, limits: ScanLimits) -> list[CheckResult]:
-    """Return what can be said of a scan: well, wall, smoothness, free molecules; depth and position of a reference."""
+    """Return what can be said of a scan: of well, wall, smoothness, free molecules and stress, and of the reference."""
     found = scan_result(scan)
     results = [
         _well(scan, found),
         _wall(scan, limits.wall_density),
         _smooth(scan),
         _free_molecules(scan, limits.max_free_molecule_error),
+        _stress(scan, limits.max_stress_error),
     ]
     if scan.true is not None:
         results += _against_reference(scan, found, limits)
@@ -237,6 +242,38 @@ def _free_molecules(scan: Scan, limit: float) -> CheckResult:
         return _result(scan, name, "fail", f"{reason}: the molecules do not come apart", **say)
     missing = "a reference, or a lower density: molecules with dipoles may act on each other that far"
     return _result(scan, name, "inconclusive", reason, missing=missing, **say)
+
+
+def _stress(scan: Scan, limit: float) -> CheckResult:
+    """Compare stresses with the slope of the energy over the points of the well that have two neighbours each side.
+
+    The slope is that of the quartic through the five points, in density and in its logarithm; where these two differ
+    by as much as the stress does, the densities are too far apart to tell.
+    """
+    say: dict[str, Any] = {"quantity": "slope of the energy less that from the stress, relative", "limit": limit}
+    slopes = np.full(len(scan.densities), np.nan) if scan.slopes is None else scan.slopes
+    known = np.isfinite(scan.predicted) & np.isfinite(slopes)
+    x, y, slopes = scan.densities[known], scan.predicted[known], slopes[known]
+    rows = []
+    for index in range(2, len(x) - 2):
+        if y[index] < 0:
+            near, middle = slice(index - 2, index + 3), x[index]
+            linear = Polynomial.fit(x[near], y[near], deg=4).deriv()(middle) * middle
+            logarithmic = Polynomial.fit(np.log(x[near]), y[near], deg=4).deriv()(np.log(middle))
+            rows.append((-linear, -logarithmic, slopes[index]))
+    if len(rows) < 3:
+        reason = f"{len(rows)} points of the well have stresses and neighbours"
+        return _result(scan, "volume_stress", "inconclusive", reason, missing="stresses at three such points", **say)
+    linear, logarithmic, stress = np.array(rows, dtype=float).T
+    scale = float(np.sqrt(np.mean(linear**2)))
+    value, doubt = (float(np.sqrt(np.mean((linear - other) ** 2))) / scale for other in (stress, logarithmic))
+    say |= {"value": value, "error": doubt}
+    if value <= limit:
+        return _result(scan, "volume_stress", "pass", f"stresses and energies agree within {value:.1%}", **say)
+    reason = f"stresses and the slope of the energy differ by {value:.0%}"
+    if value > limit + 2 * doubt:
+        return _result(scan, "volume_stress", "fail", reason, **say)
+    return _result(scan, "volume_stress", "inconclusive", reason, missing="densities that are closer to another", **say)
 
 
 def _against_reference(scan: Scan, found: ScanResult, limits: ScanLimits) -> list[CheckResult]:
