@@ -65,7 +65,8 @@ def carbon_dioxide(frames: int, *, wrap: bool, seed: int = 3) -> list[Atoms]:
 
 def find(frames: list[Atoms], equilibration: float = 0.0, **limits: float) -> Finding:
     check = checks.get("structure")
-    reading = check.begin(Run(frames[0], "npt", 1.0, 300.0, 0.0, equilibration=equilibration), check.parse(limits))
+    run = Run(frames[0], "npt", 1.0, 300.0, 0.0, equilibration=equilibration)
+    reading = check.begin(run, check.parse({"interval": 0.0, **limits}))
     for atoms in frames:
         reading.add(atoms)
     return reading.finish()
@@ -219,6 +220,13 @@ def test_molecules_that_run_into_each_other_fail_and_a_few_frames_do_not() -> No
     assert told.status == "fail"
     assert told.value < 1
     assert set(told.numbers["closest_pair"].split("..")) & {"F42", "H7"}
+
+
+def test_frames_that_are_close_in_time_are_looked_at_once() -> None:
+    frames = carbon_dioxide(101, wrap=False)  # 1 fs apart
+    assert find(frames).results[0].numbers["frames"] == 101
+    assert find(frames, interval=10.0).results[0].numbers["frames"] == 11
+    assert find(frames, interval=1.0).results[0].numbers["frames"] == 101
 
 
 def test_types_with_equal_formulas_are_told_apart() -> None:

@@ -133,13 +133,17 @@ class Distances:
             once = i < j
             return i[once], j[once], distance[once], crossed[once]
         i, j = self._all_pairs
-        scaled = frame.cell.scaled_positions(frame.positions)
-        apart = scaled[j] - scaled[i]
-        images = np.round(apart)
-        vectors = (apart - images) @ frame.cell.array
-        squares = np.einsum("ij,ij->i", vectors, vectors)
+        scaled = np.ascontiguousarray(frame.cell.scaled_positions(frame.positions).T)
+        apart = [column[j] - column[i] for column in scaled]
+        images = [np.rint(column) for column in apart]
+        x, y, z = (column - image for column, image in zip(apart, images, strict=True))
+        metric = frame.cell.array @ frame.cell.array.T
+        squares = metric[0, 0] * x * x + metric[1, 1] * y * y + metric[2, 2] * z * z
+        for product, factor in ((x * y, metric[0, 1]), (y * z, metric[1, 2]), (x * z, metric[0, 2])):
+            squares += 2 * factor * product
         near = np.flatnonzero(squares < self._r_max**2)
-        return i[near], j[near], np.sqrt(squares[near]), -images[near].astype(np.int64)
+        crossed = np.stack([-image[near] for image in images], axis=1).astype(np.int64)
+        return i[near], j[near], np.sqrt(squares[near]), crossed
 
     def _closest(self, i: Integers, j: Integers, distance: Array) -> tuple[float, tuple[int, int]]:
         near = np.flatnonzero(distance < 2 * self._limits.max())

@@ -36,6 +36,7 @@ class StructureLimits(StrictModel):
 
     r_max: float = Field(default=8.0, gt=1, description="largest distance [Å]; at most half the width of the cell")
     bin: float = Field(default=0.05, gt=0, le=0.5, description="width of a bin [Å]")
+    interval: float = Field(default=50.0, ge=0, description="time between frames that are looked at, at least [fs]")
     contact: float = Field(
         default=0.5,
         gt=0,
@@ -70,14 +71,19 @@ class _Structure:
         self._distances = Distances(run.start, r_max, bins, limits.contact, limits.ion_contact)
         self._blocks = RunningBlocks(32)
         self._frames, self._too_close = 0, 0
+        self._next = -np.inf
         self._closest: tuple[float, tuple[int, int], float] = (float("inf"), (0, 0), 0.0)
 
     def add(self, frame: Atoms) -> None:
+        time = float(frame.info["time_fs"])
+        if time < self._next:
+            return
+        self._next = time + self._limits.interval * (1 - 1e-9)
         found = self._distances.of(frame)
         self._frames += 1
         self._too_close += found.closest < 1
         if found.closest < self._closest[0]:
-            self._closest = found.closest, found.atoms, float(frame.info["time_fs"])
+            self._closest = found.closest, found.atoms, time
         self._blocks.add(np.stack([found.inter, found.inter * found.volume, found.intra * found.volume]))
 
     def finish(self) -> Finding:
