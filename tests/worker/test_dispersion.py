@@ -24,6 +24,7 @@ from aiida_mlip.schema.potential import PotentialInfo
 from aiida_mlip.science.datasets.canonical import write_extxyz
 from aiida_mlip.science.keys import ENERGY, FORCES, STRESS
 from aiida_mlip.science.labelling.address import potential_method
+from aiida_mlip.science.trajectory import read_trajectory
 from aiida_mlip.science.uncertainty.model import UncertaintyHeader, UncertaintyModel
 from aiida_mlip.worker.backends import Potential, load_potential
 from aiida_mlip.worker.context import Stopped
@@ -413,3 +414,31 @@ def test_a_job_of_the_worker(tmp_path: Path) -> None:
     expected = load(tmp_path, document).evaluate(frames)
     assert label["energy"] == pytest.approx(expected.energies[0], abs=1e-7)  # positions are rounded in the file
     np.testing.assert_allclose(label["stress"], expected.stresses[0], atol=1e-7)
+
+
+def test_a_committee_in_molecular_dynamics(tmp_path: Path) -> None:
+    """The members' descriptions decide there; the first row of the series is the mean of the members and D3."""
+    names = ("one", "two")
+    documents = dict(zip(names, (lj(2.2), lj(2.25)), strict=True))
+    for name, document in documents.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    with (tmp_path / "structures.xyz").open("w", encoding="utf-8") as handle:
+        write_extxyz([metal()], handle)
+    walkers = {"a": {"stages": [{"steps": 2, "temperature": 300.0}], "seed": 1}}
+    job = {
+        "contract": 1,
+        "task": "md",
+        "settings": {"walkers": walkers, "ensemble": {"kind": "nve"}, "stride": 1, "log_stride": 1},
+        "files": {"structures": "structures.xyz", **{f"potential_{name}": f"{name}.json" for name in names}},
+        "potentials": {name: described(document).model_dump(mode="json") for name, document in documents.items()},
+    }
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    run_job(tmp_path / "job.json")
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["error"] is None, result["error"]
+    assert result["versions"]["dftd3"]
+    with (tmp_path / "walkers" / "a" / "trajectory.xyz").open(encoding="utf-8") as handle:
+        first = next(iter(read_trajectory(handle)))
+    members = [load(tmp_path, document).evaluate([metal()]) for document in documents.values()]
+    expected = np.mean([member.forces[0] for member in members], axis=0)
+    np.testing.assert_allclose(first.arrays["forces"], expected, atol=1e-6)
