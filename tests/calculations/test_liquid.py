@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
 from aiida.plugins import CalculationFactory
 from ase import Atoms
 
@@ -116,6 +117,9 @@ def test_linked_and_uploaded_trajectories_say_the_same(
     assert origin_of(same[0]).trajectory == dynamics[0]["trajectories"]["a"].uuid
     links = job.base.links.get_incoming().all_link_labels()
     assert {"md_folder", "structures", "settings", "code"} == set(links)
+    with enable_caching():
+        _, again = run("mlip.liquid", linked)
+    assert again.base.caching.get_cache_source() == job.uuid
 
 
 @pytest.fixture
