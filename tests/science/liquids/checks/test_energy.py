@@ -59,6 +59,18 @@ def test_a_drift_is_measured(check, box: Atoms) -> None:
     assert result.error < 0.1
 
 
+def test_a_drift_within_the_fluctuation_of_a_short_run_is_inconclusive(check, box: Atoms) -> None:
+    """1 meV/atom/ps for 0.4 ps, less than the integrator's error moves anyway."""
+    rng = np.random.default_rng(2)
+    times = np.arange(400.0)
+    total = len(box) * 1e-3 * (1.0 * times / 1000 + 0.5 * rng.normal(size=400))
+    series = {"time_fs": times, "energy": total, "kinetic_energy": 0.5 + 0.1 * rng.normal(size=400)}
+    series["energy"] -= series["kinetic_energy"]
+    (result,) = judged(check, box, series).results
+    assert result.status == "inconclusive", result.reason
+    assert "within the fluctuation" in result.missing
+
+
 @pytest.mark.parametrize("ensemble", ["nve", "nvt"])
 def test_spikes_and_nan_fail_in_every_ensemble(check, box: Atoms, ensemble: str) -> None:
     series = oscillators(0.5)
