@@ -20,6 +20,7 @@ from ase.build import molecule
 from aiida_mlip.computers.defaults import job_options
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.science.liquids.force_results import ForceTestResult
 from aiida_mlip.workchains.electrolyte import ElectrolyteWorkChain
 
 FORCE_TESTS = {
@@ -130,8 +131,20 @@ def test_a_good_and_a_bad_potential_side_by_side(build) -> None:
     assert set(node.outputs.results["gfn1"]) == {"force_tests", *stages}
     npt = steps["gfn1_npt"]
     assert set(npt.outputs.trajectories) == {"water_t300_p0_w1", "water_t450_p0_w1"}
-    starts = {data.creator.base.links.get_incoming().first().node.uuid for data in [npt.inputs.md.structures]}
-    assert starts == {steps["gfn1_last_frames"].uuid} or npt.inputs.md.structures.creator == steps["gfn1_last_frames"]
+    assert npt.inputs.md.structures.creator == steps["gfn1_last_frames"]
+    assert steps["gfn1_npt_checks"].inputs.liquid.md_folder.uuid == npt.outputs.remote_folder.uuid
+    tests = ForceTestResult(**node.outputs.results["gfn1"]["force_tests"].get_dict())
+    assert max(error.rmse for error in tests.errors) < 1e-6, "the reference is the same method"
+
+
+def test_what_was_run_before_comes_from_the_cache(build) -> None:
+    changes = {"dynamics": {**DYNAMICS, "npt_steps": 0, "nve_steps": 0}, "force_tests": None}
+    first, second = (run(build({"emt": bad()}, changes, max_concurrent=1)) for _ in range(2))
+    assert first.outputs.verdict["potentials"]["emt"]["answer"] == "unstable"
+    assert second.outputs.verdict["potentials"] == first.outputs.verdict["potentials"]
+    jobs = [child for child in second.called_descendants if isinstance(child, orm.CalcJobNode)]
+    assert {job.process_label for job in jobs} == {"MDCalculation", "LiquidCalculation"}
+    assert all(job.base.caching.is_created_from_cache for job in jobs)
 
 
 NO_DYNAMICS = {"nvt_steps": 0, "npt_steps": 0, "nve_steps": 0}
