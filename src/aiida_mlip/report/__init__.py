@@ -30,12 +30,15 @@ def key_figure(node: orm.ProcessNode, path: Path) -> Path:
     :param path: its suffix chooses the format: .png, .svg or .pdf.
     :raises ValueError: for another suffix, and where there are no errors or properties to be shown.
     """
+    from aiida_mlip.report.electrolyte_still import draw_liquids  # noqa: PLC0415
     from aiida_mlip.report.heatmap import draw_matrix  # noqa: PLC0415 - matplotlib is needed here only
     from aiida_mlip.report.loop_still import draw_loop  # noqa: PLC0415
     from aiida_mlip.report.still import draw_errors  # noqa: PLC0415
     from aiida_mlip.report.subject import Subject  # noqa: PLC0415
 
     subject = Subject(node)
+    if subject.liquids is not None:
+        return draw_liquids(subject.liquids, path)
     if subject.loop is not None:
         return draw_loop(subject.loop, path)
     if subject.kind in ("mlip.defects", "mlip.property", "mlip.property.base"):

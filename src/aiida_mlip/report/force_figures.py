@@ -183,8 +183,11 @@ def parity(forces: Mapping[str, ForceTests]) -> go.Figure | None:
 
 
 def _parity_panels(forces: Mapping[str, ForceTests], wanted: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the panels with more than one number to compare."""
     return [
-        (key, title) for key, title in wanted if any(f"parity_{key}_true" in tests.curves for tests in forces.values())
+        (key, title)
+        for key, title in wanted
+        if any(np.size(tests.curves.get(f"parity_{key}_true", ())) > 1 for tests in forces.values())
     ]
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiida_mlip.report.electrolyte import Condition, ForceTests, Liquids, Run, conditions_of
 from aiida_mlip.report.numbers import plural, significant
@@ -138,6 +138,11 @@ class Answer:
         return light_of([self.result])
 
     @property
+    def brief(self) -> Light:
+        """Return it as a light without what is missing, which :attr:`told` says."""
+        return replace(self.light, missing="")
+
+    @property
     def told(self) -> str:
         """Return what it says and, where it is inconclusive, what it needs."""
         light = self.light
@@ -160,7 +165,7 @@ def with_error(value: float | None, error: float | None, unit: str = "") -> str:
         decimals = max(1 - math.floor(math.log10(error)), 0)
         text = f"{value:.{decimals}f} ± {error:.{decimals}f}" if decimals < 7 else f"{value:.2e} ± {error:.1e}"
     else:
-        text = f"{value:g}" if float(value).is_integer() and abs(value) < 1e6 else significant(value, 3)
+        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}" if abs(value) < 1e6 else significant(value, 3)
     return f"{text} {shown}".strip().replace("-", "−")
 
 

@@ -135,11 +135,11 @@ def _add_run(made: Canvas, run: Run, row: Shown, colour: str, where: Place) -> N
     found = row.of(run)
     if found is None:
         return
+    blocks = block_lines(*found, run.equilibration) if row.blocks else ([], [])
     made.add(
         thin(*found), run.potential or "trajectory", where, line={"color": colour, "width": 1.3},
-        opacity=PALE if row.blocks else 1.0, hovertemplate=f"{run.name}<br>%{{x:.3f}} ps: %{{y:.4g}}<extra></extra>",
+        opacity=PALE if blocks[0] else 1.0, hovertemplate=f"{run.name}<br>%{{x:.3f}} ps: %{{y:.4g}}<extra></extra>",
     )  # fmt: skip
-    blocks = block_lines(*found, run.equilibration) if row.blocks else ([], [])
     if blocks[0]:
         made.add(
             blocks, run.potential or "trajectory", where, line={"color": colour, "width": 3},

@@ -20,7 +20,7 @@ def write_outcome(node: orm.ProcessNode, folder: Path, console: Console | None =
 
     :param node: a process of ours that has ended, well or not.
     :param folder: is made where it does not exist; files of the same process are overwritten.
-    :return: ``report``, ``figure`` (where there are errors, generations or properties to show), ``table`` and
+    :return: ``report``, ``figure`` (where there are errors, generations, properties or findings to show), ``table`` and
         ``summary`` (of ``mlip.defects``) and ``graph`` -> path.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,6 +29,8 @@ def write_outcome(node: orm.ProcessNode, folder: Path, console: Console | None =
     paths |= write_tables(subject, paths["report"])
     if subject.loop is not None:
         paths["figure"] = key_figure(node, folder / f"generations-{node.pk}.png")
+    elif subject.liquids is not None:
+        paths["figure"] = key_figure(node, folder / f"stability-{node.pk}.png")
     elif error_sets(subject):
         paths["figure"] = key_figure(node, folder / f"errors-{node.pk}.png")
     elif subject.measured is not None and subject.measured.rows:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aiida_mlip.report.defects_text import property_tables
+from aiida_mlip.report.electrolyte_text import liquid_tables
 from aiida_mlip.report.loop_text import loop_tables
 from aiida_mlip.report.measured import Measured
 from aiida_mlip.report.subject import Subject
@@ -21,11 +22,13 @@ _SCALE = {"energy": (1e3, "meV/atom"), "forces": (1e3, "meV/Å"), "stress": (160
 
 
 def print_summary(node: orm.ProcessNode, console: Console) -> None:
-    """Print what came out of a process, as far as it has numbers: errors, generations, or properties of any."""
+    """Print what came out of a process, as far as it has numbers: errors, generations, verdicts, or properties."""
     subject = Subject(node)
     tables: Iterator[Table]
     if subject.loop is not None:
         tables = loop_tables(subject.loop)
+    elif subject.liquids is not None:
+        tables = liquid_tables(subject.liquids)
     elif subject.kind != FINETUNE:
         tables = property_tables(subject.measured) if subject.measured is not None else iter(())
     else:

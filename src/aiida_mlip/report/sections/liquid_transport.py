@@ -9,6 +9,7 @@ from aiida_mlip.report.electrolyte import Run
 from aiida_mlip.report.liquid_structure_figures import displacements
 from aiida_mlip.report.sections._base import Content, Section
 from aiida_mlip.report.subject import Subject
+from aiida_mlip.science.liquids.findings import CheckResult
 
 
 def collect(subject: Subject) -> Content:
@@ -31,7 +32,7 @@ def collect(subject: Subject) -> Content:
 
 def _lights(run: Run, quantities: list[str]) -> list[lights.Light | None]:
     """Return a light for each quantity; what is missing is said once."""
-    found = {result.quantity: lights.light_of([result]) for result in run.results("transport")}
+    found = {result.quantity: _light(result) for result in run.results("transport")}
     shown: list[lights.Light | None] = []
     told: set[str] = set()
     for name in quantities:
@@ -41,6 +42,14 @@ def _lights(run: Run, quantities: list[str]) -> list[lights.Light | None]:
         told |= {light.missing} if light is not None else set()
         shown.append(light)
     return shown
+
+
+def _light(result: CheckResult) -> lights.Light:
+    """Return a light that says the diffusion coefficient in an infinite box too, where that is known."""
+    light, corrected = lights.light_of([result]), result.numbers.get("corrected")
+    if not isinstance(corrected, int | float):
+        return light
+    return replace(light, several=f"{lights.with_error(corrected, result.error, result.unit)} in an infinite box")
 
 
 SECTION = Section("Transport", collect)

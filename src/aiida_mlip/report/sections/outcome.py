@@ -82,7 +82,9 @@ def _shortened(text: str) -> str:
     """Return a headline without the last of many reasons, which the sections below give."""
     if len(text) <= HEADLINE:
         return text
-    return text[: text.rfind("; ", 0, HEADLINE) if "; " in text[:HEADLINE] else HEADLINE].rstrip() + "; … (see below)"
+    if "; " in text[:HEADLINE]:
+        return text[: text.rfind("; ", 0, HEADLINE)].rstrip() + "; … (see below)"
+    return text[:HEADLINE].rpartition(" ")[0] + " … (see below)"
 
 
 _ROW = re.compile(r"(?P<name>.+): (?P<key>\w+) (?P<before>\S+) -> (?P<after>\S+) \S+$")

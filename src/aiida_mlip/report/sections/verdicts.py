@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida_mlip.report import lights
-from aiida_mlip.report.electrolyte import Liquids
+from aiida_mlip.report.electrolyte import STAGES, Liquids
 from aiida_mlip.report.sections._base import Content, Section
 from aiida_mlip.report.subject import Subject
 from aiida_mlip.science.liquids import checks
@@ -46,7 +46,7 @@ def _potential(liquids: Liquids, name: str) -> dict[str, Any]:
     table = lights.table_of(liquids.of(name), verdict)
     reasons = [
         {
-            "where": in_words(reason.box, reason.stage.upper(), reason.temperature, reason.pressure),
+            "where": in_words(reason.box, _stage(reason.stage), reason.temperature, reason.pressure),
             "title": lights.title_of(reason.check),
             "sentence": lights.readable(reason.sentence),
         }
@@ -58,6 +58,10 @@ def _potential(liquids: Liquids, name: str) -> dict[str, Any]:
         "reasons": reasons,
         "blocks": list(lights.blocks_of(table)) if table is not None else [],
     }
+
+
+def _stage(name: str) -> str:
+    return name.upper() if name in STAGES else name
 
 
 def _overview(liquids: Liquids) -> list[dict[str, Any]]:

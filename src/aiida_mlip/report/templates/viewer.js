@@ -57,6 +57,8 @@
       var top = Math.max(one.x, 10);
       if (!now || now.one.a !== one.a) rotation = start(one.a);
       for (var k = 0; k < 3 * n; k += 3) far = Math.max(far, Math.hypot(one.p[k], one.p[k + 1], one.p[k + 2]));
+      if (one.h && one.c) far = Math.max(far, 0.8 * Math.hypot(one.c[0] + one.c[3] + one.c[6],
+        one.c[1] + one.c[4] + one.c[7], one.c[2] + one.c[5] + one.c[8]) / 2);
       now = { one: one, n: n, far: Math.max(far, 300), top: top };
       facts.textContent = [set.e, set.m, set.k].filter(Boolean).join(" · ") + ": " + one.t + ", " + one.n + " atoms" +
         (n < one.n ? ", the " + n + " around the middle or the defect shown" : n > one.n ? ", repeated" : "") +
