@@ -28,12 +28,12 @@ class Builder:
         self.graphs, self.simmered, self.pairs = graphs, simmered, pairs
         script, walker = simmered.Script, "salt_t300_p0_w1"
         self.scripts = {
-            (GOOD, "npt", walker): script(frames=frames),
-            (GOOD, "npt", "salt_t500_p0_w1"): script(frames=frames, temperature=500.0, seed=2),
+            (GOOD, "npt", walker): script(frames=frames, seed=2),
+            (GOOD, "npt", "salt_t500_p0_w1"): script(frames=frames, temperature=500.0, seed=3),
             (GOOD, "nve", "salt_t300_w1"): script(frames=frames // 2, ensemble="nve", seed=3),
-            (BAD, "npt", walker): script(frames=frames, drift=-0.3, torn=frames // 3, seed=4),
+            (BAD, "npt", walker): script(frames=frames, drift=-0.45, torn=frames // 3, seed=5),
             (BAD, "npt", "salt_t500_p0_w1"): script(
-                frames=frames // 2, temperature=500.0, torn=8, stopped_by="distance", seed=5
+                frames=frames // 2, temperature=500.0, torn=8, stopped_by="distance", seed=6
             ),
         }
         self.seen: dict[tuple[str, str, str], Any] = {}

@@ -180,6 +180,8 @@ def labels(calculator: Any) -> dict[int, Atoms]:
         labelled = atoms.copy()
         labelled.info[keys.ENERGY] = copy.get_potential_energy()
         labelled.arrays[keys.FORCES] = copy.get_forces()
+        if atoms.pbc.all():
+            labelled.info[keys.STRESS] = copy.get_stress()
         found[index] = labelled
     return found
 

@@ -130,7 +130,7 @@ def _scan(axis: Any, liquids: Liquids) -> None:
     axis.set(ylim=(-1.2 * depth, 1.4 * depth), title=f"Volume scan, {box}", xlabel="density [g/cm³]")
     axis.set_ylabel("eV/molecule")
     axis.axhline(0, color=MUTED, lw=0.8, ls=":")
-    _keys(axis, {name: look[name] for name in liquids.forces})
+    _keys(axis, {name: look[name] for name in liquids.forces}, "upper left")
     _finish(axis)
 
 
@@ -138,12 +138,12 @@ def _lowest(values: Array) -> float:
     return float(np.nanmin(values)) if np.isfinite(values).any() else 0.0
 
 
-def _keys(axis: Any, names: Mapping[str, str]) -> None:
+def _keys(axis: Any, names: Mapping[str, str], place: str = "best") -> None:
     for name, colour in names.items():
         if name:
             axis.plot([], [], color=colour, lw=2, label=name)
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, fontsize=7.5, loc="best")
+        axis.legend(frameon=False, fontsize=7.5, loc=place)
 
 
 def _finish(axis: Any) -> None:

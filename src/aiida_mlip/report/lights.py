@@ -57,7 +57,7 @@ UNITS: Mapping[str, str] = {
     "1e-6 cm2/s": "10⁻⁶ cm²/s", "1e-6 cm^2/s": "10⁻⁶ cm²/s", "cm2/s": "cm²/s", "cm^2/s": "cm²/s",
 }  # fmt: skip
 
-AT_LEAST = ("duration", "volume_wall", "closest contact", "log-log slope")
+AT_LEAST = ("duration", "volume_wall", "closest contact")
 """Checks, or beginnings of quantities, that pass above their limit."""
 
 _KEY = re.compile(r"\b[A-Z][A-Za-z0-9]*_[0-9a-f]{6}\b")
@@ -173,6 +173,8 @@ def limit_of(result: CheckResult) -> str:
     """Return what parts pass from fail in words; empty where there is no such number."""
     if result.limit is None or not math.isfinite(result.limit):
         return ""
+    if result.quantity.startswith("log-log slope"):
+        return f"within 1 ± {abs(result.limit - 1):.2g}"
     least = result.check in AT_LEAST or result.quantity.startswith(AT_LEAST)
     number = f"{result.limit:.4g} {UNITS.get(result.unit, result.unit)}".strip().replace("-", "−")
     return f"{'at least' if least else 'limit'} {number}"
