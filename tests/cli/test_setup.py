@@ -72,14 +72,14 @@ def test_properties_are_not_computed_twice_unless_the_profile_says_so(clean_prof
     config, profile = get_config(), get_profile()
     config.set_option("caching.enabled_for", ["aiida.calculations:core.*"], scope=profile.name)
     assert "cache       on for" in invoke("setup", computer_file, "--no-test").output
-    assert get_use_cache(identifier=CACHED)
+    assert all(get_use_cache(identifier=name) for name in CACHED)
     assert get_use_cache(identifier="aiida.calculations:core.arithmetic.add")
     assert not get_use_cache(identifier="aiida.calculations:mlip.train")
     assert "cache" not in invoke("setup", computer_file, "--no-test").output
     config.unset_option("caching.enabled_for", scope=profile.name)
     config.set_option("caching.disabled_for", ["aiida.calculations:mlip.*"], scope=profile.name)
     assert "cache" not in invoke("setup", computer_file, "--no-test").output
-    assert not get_use_cache(identifier=CACHED)
+    assert not any(get_use_cache(identifier=name) for name in CACHED)
 
 
 def test_failed_checks_are_an_error_and_the_computer_stays(clean_profile, computer_file):

@@ -105,23 +105,26 @@ def _let_readers_and_writers_coexist(profile: Profile) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
-CACHED = "aiida.calculations:mlip.property"
-"""What is not computed twice: its settings hold every number that its results depend on, seeds included."""
+CACHED = tuple(f"aiida.calculations:mlip.{name}" for name in ("property", "md", "liquid"))
+"""What is not computed twice: settings hold every number that results depend on, seeds included."""
 
 
-def reuse_properties() -> None:
-    """Let AiiDA take properties that were computed before from the database, unless the profile says otherwise."""
+def reuse_results() -> None:
+    """Let AiiDA take what was computed before from the database, unless the profile says otherwise."""
     from aiida.manage.caching import get_use_cache
     from aiida.manage.configuration import get_config, get_profile
 
     config, profile = get_config(), get_profile()
     disabled: list[str] = config.get_option("caching.disabled_for", scope=profile.name)
-    if any(fnmatchcase(CACHED, pattern) for pattern in disabled) or get_use_cache(identifier=CACHED):
+    wanted = [name for name in CACHED if not any(fnmatchcase(name, pattern) for pattern in disabled)]
+    added = [name for name in wanted if not get_use_cache(identifier=name)]
+    if not added:
         return
     enabled: list[str] = config.get_option("caching.enabled_for", scope=profile.name)
-    config.set_option("caching.enabled_for", [*enabled, CACHED], scope=profile.name)
+    config.set_option("caching.enabled_for", [*enabled, *added], scope=profile.name)
     config.store()
-    click.echo(f"cache       on for {CACHED}, once the daemon is started anew")
+    names = ", ".join(name.rpartition(":")[2] for name in added)
+    click.echo(f"cache       on for {names}, once the daemon is started anew")
 
 
 def start_daemon() -> None:

@@ -68,7 +68,7 @@ def setup(
         _profile.make(name or LOCAL_PROFILE)
     else:
         _profile.load(name)
-    _profile.reuse_properties()
+    _profile.reuse_results()
     config = _local_config(work_dir, cpus, pythons) if file is None else _load_config(file)
     computer, workers = _register(config, keep=local)
     if test if test is not None else not local:
