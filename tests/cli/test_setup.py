@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -157,10 +158,15 @@ def test_the_daemon_runs_after_local_setup(tmp_path):
     try:
         done = subprocess.run(SETUP_LOCAL, env=environment(tmp_path), capture_output=True, text=True, check=False)
         assert "daemon      running" in done.stdout, done.stderr
-        status = subprocess.run(
-            [*verdi, "status"], env=environment(tmp_path), capture_output=True, text=True, check=False
-        )
-        assert "Daemon is running" in status.stdout
-        assert "Broker is running" in status.stdout
+        end = time.monotonic() + 60  # a broker on a busy machine needs a while to write its address
+        while True:
+            status = subprocess.run(
+                [*verdi, "status"], env=environment(tmp_path), capture_output=True, text=True, check=False
+            )
+            assert "Daemon is running" in status.stdout
+            if "Broker is running" in status.stdout:
+                break
+            assert time.monotonic() < end, status.stdout
+            time.sleep(1.0)
     finally:
         subprocess.run([*verdi, "stop"], env=environment(tmp_path), capture_output=True, check=False)
