@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,17 @@ DYNAMICS = {
 }
 
 
+ELEMENTS = ("H", "C", "O", "Cu")
+
+
 @pytest.fixture(autouse=True)
 def _cached(aiida_profile) -> Iterator[None]:
     with enable_caching(identifier="aiida.calculations:mlip.*"):
         yield
 
 
-def calculator(name: str, target: str, **parameters: Any) -> PotentialData:
-    known = {"architecture": "ase", "elements": ["H", "C", "O", "Cu"]}
+def calculator(name: str, target: str, elements: Sequence[str] = ELEMENTS, **parameters: Any) -> PotentialData:
+    known = {"architecture": "ase", "elements": list(elements)}
     document = {**known, "calculator": target, "parameters": parameters, "level_of_theory": name}
     info = {**known, "r_max": 6.0, "dtype": "float64", "num_parameters": 0, "name": name, "level_of_theory": name}
     return PotentialData(io.BytesIO(json.dumps(document).encode()), info)
@@ -193,3 +196,35 @@ def test_tests_of_nothing_cannot_be_set_up(build) -> None:
     node = run(build({"emt": bad()}, {"dynamics": dynamics, "force_tests": nothing}))
     assert node.exit_status == 461, node.exit_message
     assert node.outputs.verdict["potentials"]["emt"]["answer"] == "inconclusive"
+
+
+@pytest.mark.slow
+def test_a_salt_goes_through_the_whole_chain_and_all_data_have_a_creator_or_were_given(build) -> None:
+    box = {"composition": {"EC": 2, "Li+": 1, "PF6-": 1}, "density": 1.0, "tolerance": 1.6, "seed": 3}
+    dynamics = {**DYNAMICS, "temperatures": [300.0], "nvt_steps": 6, "npt_steps": 6, "nve_steps": 4}
+    tests = {**FORCE_TESTS, "dimers": {"pairs": 1, "shifts": [0.0, 0.5, 4.0]}}
+    xtb = calculator("GFN1-xTB", "tblite.ase:TBLite", ["H", "Li", "C", "O", "F", "P"], method="GFN1-xTB", verbosity=0)
+    node = run(build({"gfn1": xtb}, {"dynamics": dynamics, "force_tests": tests}, packed={"salt": box}, boxes=None))
+    assert node.exit_status == 0, node.exit_message
+    verdict = node.outputs.verdict["potentials"]["gfn1"]
+    assert verdict["answer"] == "inconclusive", verdict["sentence"]
+    npt = next(iter(node.outputs.results["gfn1"]["npt"]["walkers"].values()))
+    judged = {check["quantity"]: check["status"] for check in npt["checks"]}
+    assert judged["reactions of molecules"] == judged["reactions of PF6-"]
+    assert sorted(npt["molecules"].values()) == [1, 1, 2]
+    assert {species["formula"] for species in npt["species"]} == {"C3H4O3", "F6P", "Li"}
+    assert_all_data_are_accounted_for(node.outputs.verdict)
+
+
+def assert_all_data_are_accounted_for(result: orm.Data) -> None:
+    """Each node behind a result was made by a process, or given to one that the user started."""
+    query = orm.QueryBuilder().distinct().append(orm.Data, filters={"uuid": result.uuid}, tag="result")
+    query.append(orm.Data, with_descendants="result", project="*")
+    orphans = [data for data in query.all(flat=True) if data.creator is None and not isinstance(data, orm.Code)]
+    runs = [found for found in orm.QueryBuilder().append(orm.ProcessNode).all(flat=True) if found.caller is None]
+    given = {value.uuid for found in runs for value in found.base.links.get_incoming().all_nodes()}
+    assert any(data.uuid in given for data in orphans)
+    # What the work chain saw of its steps is a fact that no calculation made.
+    facts = {link.node.uuid for job in orm.QueryBuilder().append(orm.CalcFunctionNode).all(flat=True)
+             for link in job.base.links.get_incoming().all() if link.link_label == "outcome"}  # fmt: skip
+    assert {data.uuid for data in orphans} - facts <= given
