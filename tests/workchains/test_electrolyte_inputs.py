@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine.utils import instantiate_process
@@ -19,9 +20,11 @@ from aiida_mlip.calculations.electrolyte_verdict import join_verdicts, judge_pot
 from aiida_mlip.computers.defaults import job_options
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
+from aiida_mlip.data.trajectory import MDTrajectoryData
 from aiida_mlip.schema.dynamics import MDSettings
 from aiida_mlip.schema.electrolyte import ElectrolyteSettings, RuntimeSettings
 from aiida_mlip.schema.liquid import LiquidSettings
+from aiida_mlip.science.trajectory import Moment, write_frame
 from aiida_mlip.workchains.electrolyte import ElectrolyteWorkChain
 from aiida_mlip.workchains.protocols import available, protocol_inputs
 
@@ -231,3 +234,21 @@ def test_no_survivor_leaves_no_frames(aiida_profile) -> None:
     results = orm.Dict({"walkers": {"b_t300_w1": walker_result(stopped_by="distance")}})
     with pytest.raises(ValueError, match="frames is empty"):
         last_frames(results)
+
+
+@pytest.mark.parametrize(("broken", "taken"), [({3}, 2), ({1, 2, 3}, 3)])
+def test_the_next_run_begins_with_the_molecules_of_the_box(aiida_profile, tmp_path, broken, taken) -> None:
+    """A C-H or O-H bond that is stretched for an instant is no reaction, and one that stays broken is."""
+    path = tmp_path / "trajectory.xyz"
+    with path.open("w", encoding="utf-8") as handle:
+        for index in range(4):
+            atoms = two_waters()
+            atoms.positions[:, 2] += 0.1 * index
+            if index in broken:
+                atoms.positions[1] += 0.4 * (atoms.positions[1] - atoms.positions[0])
+            moment = Moment(step=index, time_fs=float(index), stage=0, temperature=300.0,
+                            instantaneous_temperature=300.0, energy=0.0, forces=np.zeros((6, 3)))  # fmt: skip
+            write_frame(handle, atoms, moment)
+    results = orm.Dict({"walkers": {"b_t300_w1": walker_result()}})
+    (frame,) = last_frames(results, b_t300_w1=MDTrajectoryData(path)).frames()
+    assert frame.positions[0, 2] == pytest.approx(two_waters().positions[0, 2] + 0.1 * taken)
