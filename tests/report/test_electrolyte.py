@@ -353,6 +353,7 @@ def test_the_still_figure_takes_the_worst_answer_of_each_check(liquids):
         (-3.77, 2.4, "K", "−3.8 ± 2.4 K"),
         (12.5, 31.0, "1e-6 cm2/s", "12 ± 31 10⁻⁶ cm²/s"),
         (0.0, None, "reactions", "0"),
+        (-3e-15, None, "eV/molecule", "0 eV/molecule"),
         (4.113, None, "%", "4.11 %"),
         (0.0005, 0.0, "eV/molecule", "0.0005 eV/molecule"),
         (None, 1.0, "K", ""),

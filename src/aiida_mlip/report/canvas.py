@@ -22,21 +22,33 @@ class Canvas:
     """
 
     def __init__(self, figure: go.Figure) -> None:
-        self.figure = figure
+        self._figure = figure
+        self._waiting: list[tuple[go.Scatter, Place]] = []
         self._named: set[str] = set()
 
-    def add(self, points: tuple[Any, Any], name: str, place: Place, **options: Any) -> None:
+    @property
+    def figure(self) -> go.Figure:
+        """Return the figure with all that was added; lines are added at once, since one by one takes much longer."""
+        if self._waiting:
+            traces, places = zip(*self._waiting, strict=True)
+            self._waiting = []
+            self._figure.add_traces(traces, [one["row"] for one in places], [one["col"] for one in places])
+        return self._figure
+
+    def add(self, points: tuple[Any, Any], name: str, where: Place, **options: Any) -> None:
         """Add points or a line to a panel; the first of each name is in the legend."""
         x, y = points
-        self.figure.add_scatter(
+        trace = go.Scatter(
             x=_small(x), y=_small(y), name=name, legendgroup=name, showlegend=name not in self._named,
-            **{"mode": "lines", **options}, **place,
+            **{"mode": "lines", **options},
         )  # fmt: skip
+        self._waiting.append((trace, where))
         self._named.add(name)
 
-    def key(self, name: str, place: Place, **line: Any) -> None:
+    def key(self, name: str, where: Place, **line: Any) -> None:
         """Put a line into the legend that stands for what is drawn with this name."""
-        self.figure.add_scatter(x=[None], y=[None], mode="lines", name=name, legendgroup=name, line=line, **place)
+        trace = go.Scatter(x=[None], y=[None], mode="lines", name=name, legendgroup=name, line=line)
+        self._waiting.append((trace, where))
         self._named.add(name)
 
 

@@ -71,6 +71,38 @@ class Condition:
         return place, self.box, self.temperature, self.pressure or 0.0
 
 
+class Curves(Mapping[str, Array]):
+    """Arrays of a node by name, each read from its file when it is asked for: there are dozens, and few are drawn.
+
+    :param node: None: there are none.
+    """
+
+    def __init__(self, node: orm.Data | None) -> None:
+        self._node = node if isinstance(node, orm.ArrayData) else None
+        self._names = tuple(self._node.get_arraynames()) if self._node is not None else ()
+        self._read: dict[str, Array] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        """Return an array."""
+        if name not in self._names or self._node is None:
+            raise KeyError(name)
+        if name not in self._read:
+            self._read[name] = np.asarray(self._node.get_array(name), dtype=float)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is an array of this name, without reading it."""
+        return name in self._names
+
+
 @dataclass(frozen=True)
 class Look:
     """The checks of all trajectories of one potential and one stage.
@@ -131,10 +163,7 @@ class Run:
     @cached_property
     def curves(self) -> Mapping[str, Array]:
         """Return name -> array; empty where the curves are not in this database."""
-        node = self.look.outputs.get(f"{CURVES}{self.walker}")
-        if not isinstance(node, orm.ArrayData):
-            return {}
-        return {name: np.asarray(node.get_array(name), dtype=float) for name in node.get_arraynames()}
+        return Curves(self.look.outputs.get(f"{CURVES}{self.walker}"))
 
     @property
     def equilibration(self) -> float:
@@ -279,9 +308,7 @@ def _forces(subject: Subject, names: Sequence[str]) -> Iterator[ForceTests]:
         made = {link.link_label: link.node for link in step.base.links.get_outgoing(link_type=LinkType.CREATE).all()}
         if "results" not in made:
             continue
-        node = made.get("curves")
-        curves = {key: np.asarray(node.get_array(key), dtype=float) for key in node.get_arraynames()} if node else {}
-        yield ForceTests(name, _read(ForceTestResult, made["results"].get_dict()), curves)
+        yield ForceTests(name, _read(ForceTestResult, made["results"].get_dict()), Curves(made.get("curves")))
 
 
 def _verdicts(subject: Subject, names: Sequence[str]) -> Iterator[tuple[str, PotentialVerdict]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -17,6 +18,9 @@ from aiida_mlip.report.liquid_figures import ROWS, block_lines, colours, thin
 from aiida_mlip.report.still import FORMATS, STYLE, dateless
 from aiida_mlip.report.theme import GRID, INK, MUTED
 from aiida_mlip.science.liquids.findings import Status, worst
+
+WIDTH = 15
+"""Letters of a line of a name above the lights."""
 
 FILLS: Mapping[str, tuple[str, str]] = {
     "pass": ("#e3f3ee", "#00654e"), "fail": ("#fdebe2", "#a93409"), "inconclusive": ("#f1f3f6", "#4a5663"),
@@ -83,7 +87,8 @@ def _lights(axis: Any, rows: Sequence[tuple[str, Sequence[Status | None]]], pote
             axis.text(x, y, f"{SIGNS[status]} {status}", ha="center", va="center", color=ink, fontsize=7.5)
     axis.set(xlim=(-0.5, len(potentials) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axis.set_yticks(range(len(rows)), [title for title, _ in rows])
-    axis.set_xticks(range(len(potentials)), [name or "answer" for name in potentials])
+    names = ["\n".join(wrap(name.replace("_", " "), WIDTH)) or "answer" for name in potentials]
+    axis.set_xticks(range(len(potentials)), names)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
@@ -104,7 +109,7 @@ def _density(axis: Any, liquids: Liquids, runs: Sequence[Run]) -> None:
         axis.axhline(reference, color=INK, lw=1.2, ls="--")
         axis.annotate("reference", (1, reference), xycoords=("axes fraction", "data"), xytext=(-2, 3),
                       textcoords="offset points", ha="right", fontsize=7.5, color=INK)  # fmt: skip
-    axis.set(title=f"Density, {runs[0].condition.words}", xlabel="time [ps]", ylabel="g/cm³")
+    axis.set(title=f"Density\n{runs[0].condition.words}", xlabel="time [ps]", ylabel="g/cm³")
     _keys(axis, {run.potential: look[run.potential] for run in runs})
     _finish(axis)
 
@@ -127,7 +132,7 @@ def _scan(axis: Any, liquids: Liquids) -> None:
             low = min(low, _lowest(y))
             break
     depth = max(-low, 0.05)
-    axis.set(ylim=(-1.2 * depth, 1.4 * depth), title=f"Volume scan, {box}", xlabel="density [g/cm³]")
+    axis.set(ylim=(-1.2 * depth, 1.4 * depth), title=f"Volume scan\n{box}", xlabel="density [g/cm³]")
     axis.set_ylabel("eV/molecule")
     axis.axhline(0, color=MUTED, lw=0.8, ls=":")
     _keys(axis, {name: look[name] for name in liquids.forces}, "upper left")

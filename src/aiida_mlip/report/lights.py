@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from aiida_mlip.report.electrolyte import Condition, ForceTests, Liquids, Run, conditions_of
 from aiida_mlip.report.numbers import plural, significant
 from aiida_mlip.science.liquids import checks
@@ -56,6 +58,9 @@ UNITS: Mapping[str, str] = {
     "g/cm3": "g/cm³", "g/cm^3": "g/cm³", "eV/angstrom": "eV/Å", "reactions": "", "minima": "",
     "1e-6 cm2/s": "10⁻⁶ cm²/s", "1e-6 cm^2/s": "10⁻⁶ cm²/s", "cm2/s": "cm²/s", "cm^2/s": "cm²/s",
 }  # fmt: skip
+
+NOISE = 1e-9
+"""Smaller numbers are rounding errors."""
 
 AT_LEAST = ("duration", "volume_wall", "closest contact")
 """Checks, or beginnings of quantities, that pass above their limit."""
@@ -160,6 +165,7 @@ def with_error(value: float | None, error: float | None, unit: str = "") -> str:
     """Return a number with its error to the digits that mean something, and the unit; nothing without a number."""
     if value is None or not math.isfinite(value):
         return ""
+    value = 0.0 if abs(value) < NOISE else value
     shown = UNITS.get(unit, unit)
     if error is not None and math.isfinite(error) and error > 0:
         decimals = max(1 - math.floor(math.log10(error)), 0)
@@ -193,13 +199,14 @@ def light_of(results: Sequence[CheckResult]) -> Light:
     worst = min(results, key=lambda result: (_SEVERITY[result.status], -abs(result.value or 0.0)))
     counts = Counter(result.status for result in results)
     several = ", ".join(f"{counts[status]} {status}" for status in _SEVERITY if counts[status])
+    walkers = plural(len(results), "walker")
     return Light(
         status=worst.status,
         number=with_error(worst.value, worst.error, worst.unit),
         limit=limit_of(worst),
         missing=readable(worst.missing) if worst.status == "inconclusive" else "",
         reason=readable(" ".join(dict.fromkeys(result.reason for result in results))),
-        several=f"{plural(len(results), 'walker')}: {several}" if len(results) > 1 else "",
+        several="" if len(results) == 1 else f"{walkers}: {several}" if len(counts) > 1 else walkers,
     )
 
 
@@ -262,7 +269,7 @@ def _total(condition: Condition, verdict: PotentialVerdict | None) -> Light | No
     return None
 
 
-def blocks_of(table: Table, most: int = 6) -> Iterator[tuple[str, Table]]:
+def blocks_of(table: Table, most: int = 5) -> Iterator[tuple[str, Table]]:
     """Yield (stage, part of the table) none wider than a page: one for each stage, cut if needed."""
     stages = dict.fromkeys(condition.stage for condition in table.conditions)
     if len(table.conditions) <= most:
@@ -270,8 +277,8 @@ def blocks_of(table: Table, most: int = 6) -> Iterator[tuple[str, Table]]:
         return
     for stage in stages:
         places = [place for place, item in enumerate(table.conditions) if item.stage == stage]
-        for start in range(0, len(places), most):
-            yield stage, _part(table, places[start : start + most])
+        for part in np.array_split(places, -(-len(places) // most)):
+            yield stage, _part(table, part.tolist())
 
 
 def _part(table: Table, places: Sequence[int]) -> Table:
