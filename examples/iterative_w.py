@@ -2,9 +2,8 @@
 """Teach a foundation model a vacancy in hot tungsten: dynamics, uncertainty, selection, pw.x, and again.
 
 MACE-OMAT-0 small explores a cell of 15 atoms with a vacancy at rising temperature, stops where it is unsure, and has
-pw.x label what it has not seen: 19 labels in three generations, of about 200 s of one core each. Three generations do
-not converge above 1500 K; with ``--resume PK --generations 5 --labels 30`` an ended run goes on by two, and nothing is
-done again.
+pw.x label what it has not seen, until it is sure: 19 labels in three generations, of about 200 s of one core each. With
+``--resume PK --generations 5 --labels 30`` an ended run goes on by two generations, and nothing is done again.
 
 Run with ``verdi run examples/iterative_w.py`` after ``aiida-mlip setup --local`` and
 ``aiida-mlip foundation install mace-omat-0-small``. pw.x has to be on PATH (``make system-deps``, or a code of your own
