@@ -59,7 +59,7 @@ OVERRIDES: dict[str, Any] = {
         "augmentation": {"rattles": 6, "rattle_amplitudes": [0.05, 0.12], "strains": 1, "volumes": [0.94, 1.06]},
         "holdout_fraction": 0.3,
         "validation_fraction": 0.3,
-        # Two validation frames make no median; in eV/Å, next to 1.5 (300 K) and 3 to 4 (1500 to 3000 K) on the worst atom.
+        # Two validation frames make no median. In eV/Å; forces on the worst atom: 1.5 (300 K), 3 to 4 (1500 to 3000 K).
         "levels": {"kind": "absolute", "lower": 0.4, "upper": 1.5},
         "convergence": {"candidate_fraction": 0.1},
     },

@@ -128,7 +128,7 @@ def _scan(axis: Any, liquids: Liquids) -> None:
         x, y = (tests.curves.get(f"scan_{box}_{key}") for key in ("density", "true"))
         if x is not None and y is not None:
             axis.plot(x, y, color=INK, marker="o", ms=3, lw=1.4, ls="--")
-            axis.plot([], [], color=INK, lw=1.4, ls="--", label=f"reference ({tests.result.level_of_theory})")
+            axis.plot([], [], color=INK, lw=1.4, ls="--", label="reference")
             low = min(low, _lowest(y))
             break
     depth = max(-low, 0.05)

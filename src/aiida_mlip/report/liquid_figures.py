@@ -235,7 +235,7 @@ def equipartition(liquids: Liquids) -> go.Figure | None:
     made.add_vline(x=0, line={"color": MUTED, "width": 1.2})
     made.update_xaxes(title_text="temperature of the part, from that of all atoms", ticksuffix=" %")
     made.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[-0.6, len(names) - 0.4], showgrid=False)
-    made.update_layout(margin={"t": 50, "l": 150, "b": 50}, legend={"y": 1, "yanchor": "bottom"})
+    made.update_layout(margin={"t": 50, "l": 150, "b": 50}, legend={"y": 1.02, "yanchor": "bottom"})
     return made
 
 

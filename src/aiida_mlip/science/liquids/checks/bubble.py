@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from aiida_mlip.science.dynamics.observables import density_of, is_bulk
+from aiida_mlip.science.liquids.boiling import Boiling
 from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run
 from aiida_mlip.science.liquids.findings import CheckResult, Status
 from aiida_mlip.science.liquids.molecules import find_molecules
 from aiida_mlip.science.liquids.voids import density_spread, largest_void
-from aiida_mlip.science.models import StrictModel
 
 NAME = "bubble"
 
@@ -42,7 +42,7 @@ GROWN = 1.1
 """Value over that of step 0 from which on a hole has grown: fluctuations of the largest void are 5 to 8 %."""
 
 
-class BubbleLimits(StrictModel):
+class BubbleLimits(Boiling):
     """Limits of ``bubble``."""
 
     radius: float = Field(
@@ -173,6 +173,8 @@ class _Bubble:
         if time < limits.settling_ps and float(np.median(values[above])) < GROWN * first:
             had = f"{limits.settling_ps:g} ps, there are {time:.3g} ps: the hole was there at the start"
             return "inconclusive", share, had
+        if self._run.ensemble == "npt" and limits.possible(self._run.temperature, self._run.pressure):
+            return "inconclusive", share, limits.remedy
         return "fail", share, ""
 
     def _result(

@@ -13,9 +13,9 @@ from scipy import stats
 from aiida_mlip.science.dynamics.observables import density_of, is_bulk
 from aiida_mlip.science.keys import EV_PER_ANGSTROM3_IN_GPA
 from aiida_mlip.science.liquids.blocks import Mean, block_means, drift_of, mean_of
+from aiida_mlip.science.liquids.boiling import Boiling
 from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run
 from aiida_mlip.science.liquids.findings import CheckResult, Status
-from aiida_mlip.science.models import StrictModel
 
 NAME = "density"
 
@@ -36,7 +36,7 @@ WARM = 500.0
 """Temperature [K] up to which the compressibility grows; beyond it data are missing."""
 
 
-class DensityLimits(StrictModel):
+class DensityLimits(Boiling):
     """Limits of ``density``."""
 
     blocks: int = Field(default=5, ge=2, description="independent blocks that the average needs; proposal")
@@ -138,9 +138,9 @@ class _Density:
         if kept.sum() < 2 * self._limits.blocks:
             few = f"There are {kept.sum()} frames after equilibration."
             missing = f"at least {2 * self._limits.blocks} frames after equilibration"
-            collapsed = self._collapsed(values)
-            status: Status = "fail" if collapsed else "inconclusive"
-            return Finding([_result(status, collapsed or few, "" if collapsed else missing)], curves)
+            if collapsed := self._collapsed(values):
+                return Finding([_result(*self._failed(collapsed, fell=self._fell(values)))], curves)
+            return Finding([_result("inconclusive", few, missing)], curves)
         series = _Series(times[kept], values[kept], self._thermal(float(values[kept].mean())))
         average = mean_of(series.values)
         results = [self._stability(series, average, values)]
@@ -179,10 +179,10 @@ class _Density:
         needed = self._limits.blocks * SAMPLES_PER_BLOCK
         enough = average.independent >= needed
         if collapsed := self._collapsed(all_values):
-            return "fail", collapsed, ""
+            return self._failed(collapsed, fell=self._fell(all_values))
         fails, doubts = self._unsteady(series, average, enough=enough)
         if fails and series.window >= self._limits.relaxation_ps:
-            return "fail", " ".join(fails), ""
+            return self._failed(" ".join(fails), fell=drift_of(series.times, series.values).change < 0)
         if fails:
             return (
                 "inconclusive",
@@ -241,6 +241,15 @@ class _Density:
         name, found = ("expanded", values.min()) if values.min() < low else ("collapsed", values.max())
         when = self._times[int(np.flatnonzero(values == found)[0])]
         return f"The liquid {name} from {self._first:.3f} to {found:.3f} g/cm3 by {when:.3g} ps."
+
+    def _fell(self, values: Array) -> bool:
+        return bool(values.min() < self._limits.expansion * self._first)
+
+    def _failed(self, reason: str, *, fell: bool) -> tuple[Status, str, str]:
+        """Return a failure, unless the density fell where a liquid may boil."""
+        if fell and self._limits.possible(self._run.temperature, self._run.pressure):
+            return "inconclusive", reason, self._limits.remedy
+        return "fail", reason, ""
 
     def _outlier(self, series: _Series, average: Mean) -> str:
         deviations = (series.values - average.value) / (series.thermal * average.value)

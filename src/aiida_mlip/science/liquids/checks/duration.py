@@ -15,10 +15,10 @@ from pydantic import Field
 from aiida_mlip.science.contacts import pairs_within
 from aiida_mlip.science.dynamics.observables import degrees_of_freedom
 from aiida_mlip.science.dynamics.stop_rules import temperature_factor
+from aiida_mlip.science.liquids.boiling import Boiling
 from aiida_mlip.science.liquids.checks._base import Check, Finding, Run
 from aiida_mlip.science.liquids.findings import CheckResult, Status
 from aiida_mlip.science.liquids.molecules import find_molecules
-from aiida_mlip.science.models import StrictModel
 
 NAME = "duration"
 
@@ -39,8 +39,11 @@ STOPPED: Mapping[str, str] = {
 UNSURE = ("uncertainty", "relative_uncertainty")
 """Stop rules that say that the potential did not know, not that the run failed."""
 
+ROUNDING = 1.0e-6
+"""A run of n steps ends at n times the time step: the rounding of that must not make it too short."""
 
-class DurationLimits(StrictModel):
+
+class DurationLimits(Boiling):
     """Limits of ``duration``."""
 
     min_time_ps: float = Field(default=150.0, gt=0, description="length of a run that can pass [ps]; CAMMLS 2025")
@@ -62,9 +65,11 @@ class _Duration:
         self._last = 0.0
         self._broken = ""
         self._closest = np.inf
+        self._volume = float(run.start.cell.volume)
 
     def add(self, frame: Atoms) -> None:
         self._last = float(frame.info["time_fs"]) / 1000
+        self._volume = float(frame.cell.volume)
         if self._first is None:
             self._first = self._last
         if not self._broken and (found := self._looked_at(frame)):
@@ -83,6 +88,12 @@ class _Duration:
         if temperature > self._hottest:
             return f"the temperature is {temperature:.0f} K (limit {self._hottest:.0f} K)"
         return ""
+
+    def _boiled(self) -> bool:
+        """Return whether the liquid has expanded where a real one may boil."""
+        run = self._run
+        expanded = self._volume > float(run.start.cell.volume)
+        return run.ensemble == "npt" and expanded and self._limits.possible(run.temperature, run.pressure)
 
     def finish(self) -> Finding:
         time = self._last - (self._first or 0.0)
@@ -113,11 +124,14 @@ class _Duration:
         if self._broken:
             ended = f"; the stop rule {stopped!r} ended the run" if stopped else ""
             return "fail", f"The run failed: {self._broken}{ended}.", ""
+        if stopped == "density" and self._boiled():
+            told = f"The run was stopped at {self._last:.3g} ps by the rule {stopped!r}: the liquid expanded."
+            return "inconclusive", told, limits.remedy
         if stopped is not None and stopped not in UNSURE:
             why = STOPPED.get(stopped, "a stop rule was broken")
             return "fail", f"The run was stopped at {self._last:.3g} ps by the rule {stopped!r}: {why}.", ""
         short = []
-        if time < limits.min_time_ps:
+        if time < limits.min_time_ps * (1 - ROUNDING):
             short.append(f"{limits.min_time_ps:g} ps, there are {time:.3g} ps")
         if self._molecules < limits.min_molecules:
             short.append(f"{limits.min_molecules} molecules, there are {self._molecules}")
