@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 MOST_EVENTS = 4
 """Frames of reactions of one trajectory."""
 
-RADIUS = 0.42
+RADIUS = 0.5
 """Of a drawn atom, in covalent radii: sticks are between them."""
 
 ION = 0.55

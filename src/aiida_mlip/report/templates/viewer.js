@@ -34,6 +34,7 @@
     return axis === null ? turn(-1.25, 0.35) : [[0, 1, 0, 0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0, 0, 1, 0],
       [1, 0, 0, 0, 1, 0, 0, 0, 1]][axis];
   }
+  function near(one) { return one.h ? 1.22 : 1; }
   function stick(seen, from, to) {
     var middle = [0, 1].map(function (i) { return (from[i] + to[i]) / 2; });
     seen.push([from[0], from[1], 0.6 * from[2] + 0.4 * to[2] - 1, from[3], from[4], 0, middle]);
@@ -55,7 +56,7 @@
     function choose() {
       var at = which.value.split(","), set = sets[at[0]], one = set.s[at[1]], n = one.v.length, far = 0;
       var top = Math.max(one.x, 10);
-      if (!now || now.one.a !== one.a) rotation = start(one.a);
+      if (!now || now.one.a !== one.a) { rotation = start(one.a); zoom = near(one); }
       for (var k = 0; k < 3 * n; k += 3) far = Math.max(far, Math.hypot(one.p[k], one.p[k + 1], one.p[k + 2]));
       if (one.h && one.c) far = Math.max(far, 0.8 * Math.hypot(one.c[0] + one.c[3] + one.c[6],
         one.c[1] + one.c[4] + one.c[7], one.c[2] + one.c[5] + one.c[8]) / 2);
@@ -111,7 +112,7 @@
         fog = Math.max(0, Math.min(FOGS - 1, fog));
         if (at[6]) {
           ink.strokeStyle = "rgb(" + mix(foggy(at[4], fog), [20, 28, 36], 0.12) + ")";
-          ink.lineWidth = Math.max(1, 22 * scale * at[3]); ink.lineCap = "round"; ink.beginPath();
+          ink.lineWidth = Math.max(1, 27 * scale * at[3]); ink.lineCap = "round"; ink.beginPath();
           ink.moveTo(w / 2 + at[0] * scale, h / 2 - at[1] * scale);
           ink.lineTo(w / 2 + at[6][0] * scale, h / 2 - at[6][1] * scale); ink.stroke();
           return;
@@ -128,7 +129,7 @@
     canvas.addEventListener("wheel", function (event) {
       event.preventDefault(); zoom = Math.min(8, Math.max(0.4, zoom * Math.exp(-event.deltaY * 0.0012))); draw();
     }, { passive: false });
-    canvas.addEventListener("dblclick", function () { rotation = start(now.one.a); zoom = 1; draw(); });
+    canvas.addEventListener("dblclick", function () { rotation = start(now.one.a); zoom = near(now.one); draw(); });
     which.addEventListener("change", choose);
     if (least) least.addEventListener("input", draw);
     window.addEventListener("resize", draw);
