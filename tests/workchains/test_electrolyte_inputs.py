@@ -208,6 +208,20 @@ def test_a_run_without_a_trajectory_is_judged_by_its_end(aiida_profile, stopped_
         assert verdict["conditions"][0]["molecules"] == 12
 
 
+@pytest.mark.parametrize(("temperature", "answer"), [(300.0, "unstable"), (1200.0, "inconclusive")])
+def test_a_run_that_nobody_looked_at_may_have_boiled(aiida_profile, temperature, answer) -> None:
+    settings = settings_of("fast", dynamics={"temperatures": [temperature]})
+    made = dynamics_settings(settings, RuntimeSettings(), [f"ec_emc_1_2_t{temperature:.0f}_w1"], "npt")
+    results = {"walkers": {name: walker_result(stopped_by="density", message="0.49") for name in made.walkers}}
+    verdict = judge_potential(
+        orm.Dict(settings.model_dump(mode="json")),
+        orm.Dict({"potential": "one", "dispersion": "none", "failed_steps": {}}),
+        npt_settings=orm.Dict(made.model_dump(mode="json")),
+        npt_dynamics=orm.Dict(results),
+    )
+    assert verdict["answer"] == answer
+
+
 def test_a_failed_comparison_ends_with_its_own_code(aiida_profile, worker_code, localhost) -> None:
     builder = ElectrolyteWorkChain.get_builder_from_protocol(
         code=worker_code, potentials={"one": potential()}, options=job_options(localhost), protocol="fast"

@@ -13,6 +13,7 @@ from aiida_mlip.calculations.electrolyte import STAGES
 from aiida_mlip.schema.dynamics import MDSettings, WalkerResult
 from aiida_mlip.schema.electrolyte import ElectrolyteSettings
 from aiida_mlip.schema.liquid import WalkerFindings
+from aiida_mlip.science.liquids.boiling import Boiling
 from aiida_mlip.science.liquids.checks.duration import UNSURE
 from aiida_mlip.science.liquids.conditions import Stage, place_of
 from aiida_mlip.science.liquids.findings import CheckResult
@@ -20,6 +21,7 @@ from aiida_mlip.science.liquids.force_results import ForceTestResult
 from aiida_mlip.science.liquids.naming import name_of
 from aiida_mlip.science.liquids.transfer import density_order, reference_density, transfer_checks
 from aiida_mlip.science.liquids.verdict import Evidence, PotentialVerdict, Question, judge
+from aiida_mlip.science.models import StrictModel
 
 
 def question_of(settings: ElectrolyteSettings) -> Question:
@@ -31,7 +33,13 @@ def question_of(settings: ElectrolyteSettings) -> Question:
         min_time_ps=settings.min_time_ps,
         min_molecules=settings.min_molecules,
         reference_densities=settings.reference_densities,
+        boiling=_boiling(settings),
     )
+
+
+def _boiling(settings: ElectrolyteSettings) -> Boiling:
+    """Return where a liquid may boil, as it is said for the check of the density."""
+    return Boiling(**_known(settings.checks.get("density", {}), Boiling))
 
 
 @calcfunction
@@ -46,7 +54,11 @@ def judge_potential(settings: orm.Dict, outcome: orm.Dict, **nodes: orm.Dict) ->
     asked = ElectrolyteSettings(**settings.get_dict())
     question = question_of(asked)
     runs = list(_runs(asked, nodes))
-    tests = ForceTestResult(**_known(nodes["force_tests"], ForceTestResult)).checks if "force_tests" in nodes else ()
+    tests = (
+        ForceTestResult(**_known(nodes["force_tests"].get_dict(), ForceTestResult)).checks
+        if "force_tests" in nodes
+        else ()
+    )
     verdict = judge(
         str(outcome["potential"]),
         question,
@@ -72,8 +84,8 @@ def join_verdicts(**verdicts: orm.Dict) -> orm.Dict:
     )
 
 
-def _known(node: orm.Dict, model: Any) -> dict[str, Any]:
-    return {name: value for name, value in node.get_dict().items() if name in model.model_fields}
+def _known(values: Mapping[str, Any], model: type[StrictModel]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in model.model_fields}
 
 
 def _runs(settings: ElectrolyteSettings, nodes: Mapping[str, orm.Dict]) -> Iterator[Evidence]:
@@ -119,6 +131,8 @@ def _evidence(
         results = [*findings.checks, *_unlike_the_box(findings.molecules, started)]
     else:
         results = [_of_the_run(result)]
+        if result.stopped_by == "density" and _boiling(settings).possible(schedule.temperature, schedule.pressure):
+            results = [results[0].model_copy(update={"status": "inconclusive", "missing": _boiling(settings).remedy})]
     packed = settings.boxes.get(place.box)
     time_ps = findings.time_ps if findings is not None else result.stable_steps * made.timestep / 1000.0
     return Evidence(

@@ -3,9 +3,12 @@
 Three rules, in this order:
 
 1. A check of stability that fails in any run, or in a test of forces, makes the potential unstable.
-2. A potential is stable where nothing failed and there are runs that support a claim: at constant pressure, at the
+2. A potential is stable where nothing failed and there are runs that support a claim: at the target pressure, at the
    target temperature and at the hottest, each of at least ``min_time_ps`` (150 ps) in a box of at least
    ``min_molecules`` (48), and in these every check of stability passes. Source of the numbers: Magdău, CAMMLS 2025.
+   The hottest temperature is the highest at which a liquid does not boil at one of the pressures
+   (:mod:`aiida_mlip.science.liquids.boiling`); where it boils at the target pressure, another pressure does. No other
+   trajectory of a box and condition that supports a claim may be left in doubt.
 3. Everything else is inconclusive: the verdict says in words what is missing.
 
 Accuracy, that is agreement with a reference, is reported apart and decides nothing. So is transfer, that is whether the
@@ -20,6 +23,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from aiida_mlip.science.liquids.boiling import Boiling
 from aiida_mlip.science.liquids.conditions import Stage, in_words
 from aiida_mlip.science.liquids.findings import CheckResult, Status, worst
 from aiida_mlip.science.models import StrictModel
@@ -81,13 +85,27 @@ class Question(StrictModel):
     min_molecules: int = Field(default=48, gt=0)
     reference_densities: dict[str, float] = Field(default_factory=dict, description="box -> [g/cm^3]")
     density_limit: float = Field(default=0.03, gt=0, description="relative deviation that is still accurate")
+    boiling: Boiling = Field(default_factory=Boiling)
 
     @property
     def decisive(self) -> tuple[float, ...]:
-        """Return the temperatures at which a claim needs support: the target and the hottest [K]."""
+        """Return the temperatures at which a claim needs support: the target and the hottest of a liquid [K]."""
         if not self.temperatures:
             return ()
-        return tuple(dict.fromkeys((self.temperatures[0], max(self.temperatures))))
+        target = self.temperatures[0]
+        liquid = [t for t in self.temperatures if not self.pressures or self._liquid_at(t)]
+        return tuple(dict.fromkeys((target, max(liquid, default=target))))
+
+    def counts(self, run: Evidence) -> bool:
+        """Return whether a run is at a pressure at which a claim is made: the target, or one where nothing boils."""
+        if run.stage != "npt":
+            return False
+        liquid = self._liquid_at(run.temperature)
+        return not self.pressures or run.pressure in (liquid or self.pressures)
+
+    def _liquid_at(self, temperature: float) -> tuple[float, ...]:
+        """Return the first of the pressures at which a liquid does not boil, as a tuple of one or none [GPa]."""
+        return tuple(p for p in self.pressures if not self.boiling.possible(temperature, p))[:1]
 
 
 class Reason(StrictModel):
@@ -229,11 +247,12 @@ def _missing(question: Question, runs: Sequence[Evidence]) -> Iterator[str]:
         yield "dynamics: no run could be looked at, and forces alone prove no stability"
         return
     for temperature in question.decisive:
-        there = [run for run in runs if run.stage == "npt" and run.temperature == temperature]
+        there = [run for run in runs if run.temperature == temperature and question.counts(run)]
         good = [run for run in there if supports(run, question)]
         if not good:
             yield _too_short(question, temperature, there)
-        for run in good:
+        places = {run.where for run in good}
+        for run in (run for run in there if run.where in places):
             for result in run.checks:
                 if result.aspect == "stability" and result.status == "inconclusive":
                     yield f"{result.check} ({run.where}): {result.missing or result.reason}"
@@ -326,7 +345,8 @@ def _open(potential: str, missing: Sequence[str], runs: Sequence[Evidence]) -> s
 
 
 def _stable(potential: str, runs: Sequence[Evidence], question: Question) -> str:
-    good = [run for run in runs if supports(run, question) and run.temperature in question.decisive]
+    decisive = question.decisive
+    good = [run for run in runs if supports(run, question) and run.temperature in decisive and question.counts(run)]
     boxes = ", ".join(dict.fromkeys(f"{run.box} ({run.molecules} molecules)" for run in good))
-    at = " and ".join(f"{value:g} K" for value in question.decisive)
+    at = " and ".join(f"{value:g} K" for value in decisive)
     return f"{potential} is stable for {boxes}: all checks pass over {min(run.time_ps for run in good):.4g} ps at {at}"

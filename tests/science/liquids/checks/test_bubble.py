@@ -117,6 +117,15 @@ def test_a_box_with_a_bubble_fails_and_a_homogeneous_one_passes(check, homogeneo
     assert even.results[1].value < found.results[1].value
 
 
+def test_a_bubble_in_a_liquid_that_may_boil_is_not_blamed_on_the_potential(check, homogeneous: Atoms) -> None:
+    hollow = without(homogeneous, 8)
+    known = {"start": hollow, "spacing": 2000.0, "temperature": 1200.0}
+    boiling = check("bubble", jostled(hollow, 8), ensemble="npt", pressure=1e-4, **known).results[0]
+    assert boiling.status == "inconclusive"
+    assert "may boil" in boiling.missing
+    assert check("bubble", jostled(hollow, 8), ensemble="nvt", **known).results[0].status == "fail"
+
+
 def test_a_large_bubble_is_seen_in_the_local_density(check, homogeneous: Atoms) -> None:
     hollow = without(homogeneous, 30)
     found = check("bubble", jostled(hollow, 26), start=hollow, spacing=500.0)

@@ -191,3 +191,19 @@ def test_it_applies_at_constant_pressure_only(box: Atoms) -> None:
     cluster = box.copy()
     cluster.pbc = False
     assert not applies(Run(start=cluster, ensemble="npt", timestep=1.0, temperature=300.0))
+
+
+@pytest.mark.parametrize(
+    ("temperature", "pressure", "status"),
+    [(300.0, 1e-4, "fail"), (1200.0, 1e-4, "inconclusive"), (1200.0, 0.5, "fail")],
+)
+def test_a_liquid_that_may_boil_is_not_blamed_for_it(check, box: Atoms, temperature, pressure, status) -> None:
+    """At 1200 K and 1 bar carbonates are gases, whatever the potential; a collapse is one at any temperature."""
+    rng = np.random.default_rng(6)
+    known = {"start": box, "spacing": 100.0, "ensemble": "npt", "temperature": temperature, "pressure": pressure}
+    for densities in (np.array([1.0, 0.9, 0.7, 0.55]), np.linspace(1.0, 0.62, 300) + 0.005 * ar1(rng, 300, 3.0)):
+        (result,) = check("density", at(box, densities), **known).results
+        assert result.status == status, result.reason
+        assert ("may boil" in result.missing) == (status == "inconclusive")
+    (result,) = check("density", at(box, np.array([1.0, 1.3, 1.8])), **known).results
+    assert result.status == "fail"

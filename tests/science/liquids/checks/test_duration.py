@@ -56,3 +56,14 @@ def test_frames_that_no_stop_rule_saw_fail(check, box: Atoms) -> None:
         assert result.status == "fail"
         assert words in result.reason
         assert "at 100 ps" in result.reason
+
+
+@pytest.mark.parametrize(("temperature", "scale", "status"), [(1200.0, 1.3, "inconclusive"), (1200.0, 0.8, "fail"),
+                                                              (300.0, 1.3, "fail")])  # fmt: skip
+def test_a_run_whose_liquid_boiled_away_did_not_fail(check, box: Atoms, temperature, scale, status) -> None:
+    last = box.copy()
+    last.set_cell(scale * box.cell.array, scale_atoms=True)
+    last.info["time_fs"] = 5000.0
+    known = {"ensemble": "npt", "temperature": temperature, "pressure": 1e-4, "stopped_by": "density"}
+    (result,) = check("duration", [box, last], start=box, **known).results
+    assert result.status == status, result.reason

@@ -243,7 +243,8 @@ class _Density:
         return f"The liquid {name} from {self._first:.3f} to {found:.3f} g/cm3 by {when:.3g} ps."
 
     def _fell(self, values: Array) -> bool:
-        return bool(values.min() < self._limits.expansion * self._first)
+        low, high = self._limits.expansion * self._first, self._limits.compression * self._first
+        return bool(values.min() < low and values.max() <= high)
 
     def _failed(self, reason: str, *, fell: bool) -> tuple[Status, str, str]:
         """Return a failure, unless the density fell where a liquid may boil."""
