@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,23 @@ def test_what_was_run_before_comes_from_the_cache(build) -> None:
     jobs = [child for child in second.called_descendants if isinstance(child, orm.CalcJobNode)]
     assert {job.process_label for job in jobs} == {"MDCalculation", "LiquidCalculation"}
     assert all(job.base.caching.is_created_from_cache for job in jobs)
+
+
+def test_dynamics_from_the_cache_is_looked_at_where_its_folder_was_cleaned(build) -> None:
+    changes = {"dynamics": {**DYNAMICS, "temperatures": [300.0], "npt_steps": 0, "nve_steps": 0}, "force_tests": None}
+    first = run(build({"emt": bad()}, changes))
+    shutil.rmtree(Path(steps_of(first)["emt_nvt"].outputs.remote_folder.get_remote_path()) / "walkers")
+    second = run(build({"emt": bad()}, {**changes, "equilibration": 0.1}))
+    assert second.exit_status == 0, second.exit_message
+    steps = steps_of(second)
+    assert steps["emt_nvt"].called[0].base.caching.is_created_from_cache
+    assert steps["emt_nvt_checks"].is_failed
+    assert set(steps["emt_nvt_checks_retrieved"].inputs.liquid.trajectories) == {"water_t300_w1"}
+    results = second.outputs.results["emt"]["nvt"]
+    assert results.creator.caller.uuid == steps["emt_nvt_checks_retrieved"].uuid
+    verdict = second.outputs.verdict["potentials"]["emt"]
+    assert verdict["answer"] == "unstable"
+    assert not verdict["failed_steps"]
 
 
 NO_DYNAMICS = {"nvt_steps": 0, "npt_steps": 0, "nve_steps": 0}

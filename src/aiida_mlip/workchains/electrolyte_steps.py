@@ -65,7 +65,8 @@ class ElectrolyteSteps(WindowedWorkChain):
     * ``queue``: labels of steps that wait;
     * ``steps``: label -> potential and name of the step, of all that were queued;
     * ``ended``: label -> pk, of those that have ended, in whatever way;
-    * ``failed``, ``why``: label -> kind of failure and reason, of those that gave no result.
+    * ``failed``, ``why``: label -> kind of failure and reason, of those that gave no result;
+    * ``uploaded``: labels of checks that read retrieved trajectories, since the folder of the dynamics is not there.
     """
 
     def setup_steps(self) -> None:
@@ -77,6 +78,7 @@ class ElectrolyteSteps(WindowedWorkChain):
         self.ctx.failed = {}
         self.ctx.why = {}
         self.ctx.force_tests = {}
+        self.ctx.uploaded = []
 
     @property
     def settings(self) -> ElectrolyteSettings:
@@ -96,7 +98,8 @@ class ElectrolyteSteps(WindowedWorkChain):
         prepare = self._PREPARE[name.rpartition("_")[2]]
         try:
             process, inputs = prepare(self, potential, name)
-            inputs.metadata = {"call_link_label": label, "label": label}
+            link = f"{label}_retrieved" if label in self.ctx.uploaded else label
+            inputs.metadata = {"call_link_label": link, "label": link}
             self.enter_window(label, self.submit(process, **inputs))
         except (NoResultError, ValueError) as error:
             self.note_failure(label, self._kind(potential, name), str(error))
@@ -105,6 +108,11 @@ class ElectrolyteSteps(WindowedWorkChain):
         """Note the end of a step, and queue what follows from it."""
         potential, name = self.ctx.steps[label]
         self.ctx.ended = {**self.ctx.ended, label: node.pk}
+        if self._lacks_folder(label, node, name):
+            self.report(f"{label}: {reason_of(node)}; reading the frames that were retrieved instead")
+            self.ctx.uploaded = [*self.ctx.uploaded, label]
+            self.enqueue(potential, name)
+            return
         if not self._is_usable(node, name):
             self.note_failure(label, self._kind(potential, name), reason_of(node))
             return
@@ -241,6 +249,16 @@ class ElectrolyteSteps(WindowedWorkChain):
             return (node.is_finished_ok or stopped_at_once) and output_of(node, "results") is not None
         return bool(node.is_finished_ok)
 
+    def _lacks_folder(self, label: str, node: orm.ProcessNode, name: str) -> bool:
+        """Return whether checks failed that may have found an empty folder of the dynamics.
+
+        Dynamics that comes from the cache has the folder of an earlier job, which may have been cleaned since.
+        """
+        if not name.endswith(CHECKS) or label in self.ctx.uploaded or "md_folder" not in node.inputs.liquid:
+            return False
+        refused = LiquidBaseWorkChain.exit_codes.ERROR_ANALYSIS_FAILED
+        return bool(node.exit_status == refused.status and "does not exist" in str(node.exit_message))
+
     def _followers(self, name: str, node: orm.ProcessNode) -> list[str]:
         """Return the steps that a step makes possible."""
         if name not in functions.STAGES:
@@ -304,7 +322,7 @@ class ElectrolyteSteps(WindowedWorkChain):
             made.results,
             metadata={"call_link_label": f"{potential}_{name}_settings"},
         )
-        if made.remote_folder.is_cleaned:
+        if made.remote_folder.is_cleaned or f"{potential}_{name}" in self.ctx.uploaded:
             walkers = inputs.liquid.settings["walkers"]
             inputs.liquid.trajectories = dict(made.trajectories)
             inputs.liquid.series = {walker: node for walker, node in made.series.items() if walker in walkers}
