@@ -114,7 +114,8 @@ class Builder:
     def judge(self, name: str) -> None:
         """Store the verdict on a potential."""
         seen = {(stage, walker): one for (owner, stage, walker), one in self.seen.items() if owner == name}
-        self.verdicts[name] = self.simmered.verdict(name, seen, self.tests.get(name))
+        dispersion = "added: D3(BJ)-PBE" if name == GOOD else "unknown"
+        self.verdicts[name] = self.simmered.verdict(name, seen, self.tests.get(name), dispersion)
         step = self.graphs.start(orm.CalcFunctionNode, "judge_potential", {"settings": self.settings},
                                  caller=self.chain, step=f"{name}_verdict")  # fmt: skip
         self.graphs.end(step, {"result": orm.Dict(self.verdicts[name].model_dump(mode="json"))})

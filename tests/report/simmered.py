@@ -192,7 +192,9 @@ def force_tests(pairs: ModuleType, *, epsilon: float, reference: bool = True) ->
     return score(probes()[1], labels(pairs.PairLiquid(epsilon=epsilon)), truth, ForceLimits())
 
 
-def verdict(name: str, seen: dict[tuple[str, str], Seen], tests: ForceTestResult | None) -> PotentialVerdict:
+def verdict(
+    name: str, seen: dict[tuple[str, str], Seen], tests: ForceTestResult | None, dispersion: str
+) -> PotentialVerdict:
     """Return the verdict on a potential.
 
     :param seen: (stage, walker) -> what was found.
@@ -212,5 +214,5 @@ def verdict(name: str, seen: dict[tuple[str, str], Seen], tests: ForceTestResult
     ]  # fmt: skip
     return judge(
         name, question, runs, force_tests=tests.checks if tests is not None else (),
-        transfer=transfer_checks(question, runs), accuracy=reference_density(question, runs),
+        transfer=transfer_checks(question, runs), accuracy=reference_density(question, runs), dispersion=dispersion,
     )  # fmt: skip

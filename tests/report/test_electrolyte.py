@@ -147,9 +147,11 @@ def test_accuracy_is_a_table_apart(page, builder):
 
 def test_what_failed_is_listed_with_its_place(page):
     text = words(section(page, "verdicts"))
-    assert f"{BAD} ✖ unstable What failed: Molecules intact (salt, NPT, 300 K, 1 bar):" in text
+    assert "What failed: Molecules intact (salt, NPT, 300 K, 1 bar):" in text
     assert "A claim of stability needs: 150 ps at constant pressure and 300 K" in text
     assert "Another temperature ✖ fail" in text
+    assert f"{BAD} ✖ unstable Dispersion: not known" in text
+    assert f"{GOOD} ? inconclusive Dispersion: added: D3(BJ)-PBE." in text
 
 
 def test_reactions_are_named_drawn_and_counted(page, builder):
