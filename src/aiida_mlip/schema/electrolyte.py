@@ -60,7 +60,7 @@ class ForceTestSettings(StrictModel):
     volume_scan: VolumeScanSettings | None = Field(default_factory=VolumeScanSettings)
     dimers: DimerSettings | None = Field(default_factory=DimerSettings)
     max_inter_relative: float = Field(
-        default=0.3, gt=0, description="limit of RMSE/std of intermolecular energies and forces (CAMMLS 2025)"
+        default=0.3, gt=0, description="limit of RMSE/std of intermolecular energies and forces; proposal"
     )
     max_depth_error: float = Field(default=0.15, gt=0, description="of the well of the volume scan, relative")
     max_position_error: float = Field(default=0.05, gt=0, description="of the well in density, relative")
@@ -114,7 +114,7 @@ class ElectrolyteSettings(StrictModel):
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict, description="limits that differ from defaults")
     equilibration: float = Field(default=0.2, ge=0, lt=1)
     min_time_ps: float = Field(default=150.0, gt=0, description="length of a run that can pass (CAMMLS 2025) [ps]")
-    min_molecules: int = Field(default=48, gt=0, description="size of a box that can pass (CAMMLS 2025)")
+    min_molecules: int = Field(default=48, gt=0, description="molecules of a box that can pass; proposal")
     reference_densities: dict[str, float] = Field(
         default_factory=dict, description="box -> density to compare with [g/cm^3]; accuracy, never stability"
     )

@@ -5,7 +5,8 @@ Three rules, in this order:
 1. A check of stability that fails in any run, or in a test of forces, makes the potential unstable.
 2. A potential is stable where nothing failed and there are runs that support a claim: at the target pressure, at the
    target temperature and at the hottest, each of at least ``min_time_ps`` (150 ps) in a box of at least
-   ``min_molecules`` (48), and in these every check of stability passes. Source of the numbers: Magdău, CAMMLS 2025.
+   ``min_molecules`` (48), and in these every check of stability passes. The 150 ps are those of Magdău, CAMMLS
+   2025; the 48 molecules are a proposal.
    The hottest temperature is the highest at which a liquid does not boil at one of the pressures
    (:mod:`aiida_mlip.science.liquids.boiling`); where it boils at the target pressure, another pressure does. No other
    trajectory of a box and condition that supports a claim may be left in doubt.

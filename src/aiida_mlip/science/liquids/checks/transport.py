@@ -38,7 +38,7 @@ class TransportLimits(StrictModel):
         gt=0,
         lt=1,
         description="deviation from 1 of the log-log slope of the mean squared displacement, and its standard error "
-        "(no unit); CAMMLS 2025",
+        "(no unit); proposal",
     )
     fit_start: float = Field(default=0.05, gt=0, lt=1, description="first lag of the fit over the run; proposal")
     fit_end: float = Field(default=0.25, gt=0, le=1, description="last lag of the fit over the run; proposal")
@@ -53,6 +53,11 @@ class TransportLimits(StrictModel):
     )
     frozen_time: float = Field(
         default=20.0, gt=0, description="[ps]; carbonates at 300 K go 6 to 12 Å^2 in it; proposal"
+    )
+    frozen_pressure: float = Field(
+        default=0.1,
+        description="at a higher one, or at constant volume, a frozen liquid does not fail [GPa]: the viscosity of "
+        "organic liquids grows e-fold in some 0.1 GPa; proposal",
     )
     viscosity: float | None = Field(
         default=None, gt=0, description="of the same model [mPa s]; None: no finite-size correction is made"
@@ -128,6 +133,12 @@ class _Transport:
         missing = ""
         if window[1] >= limits.frozen_time and line.msd_end < limits.frozen_msd:
             status, why = "fail", f"The liquid is frozen: its molecules move by {found}."
+            pressure = self._run.pressure if self._run.ensemble == "npt" else None
+            if pressure is None or pressure > limits.frozen_pressure:
+                status, missing = (
+                    "inconclusive",
+                    f"a run at constant pressure of at most {limits.frozen_pressure:g} GPa",
+                )
         elif reason := self._refusal(line):
             status, why = "inconclusive", f"The molecules do not diffuse yet, {reason}: {found}."
             missing = _longer(window, limits)
@@ -246,6 +257,6 @@ CHECK = Check(
     limits=TransportLimits,
     begin=_Transport,
     formula="MSD(t) = <|R(s + t) - R(s)|^2> over origins s and molecules; D = slope / 6 where d log MSD / d log t = 1",
-    source="slope: CAMMLS 2025 (Magdau); finite size: Yeh and Hummer, J. Phys. Chem. B 108, 15873 (2004)",
+    source="slope: proposal; finite size: Yeh and Hummer, J. Phys. Chem. B 108, 15873 (2004)",
     applies=_applies,
 )
