@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from aiida_mlip.calculations.electrolyte import check_settings, dynamics_settings, last_frames
-from aiida_mlip.calculations.electrolyte_verdict import join_verdicts, judge_potential
+from aiida_mlip.calculations.electrolyte_verdict import _runs, join_verdicts, judge_potential
 from aiida_mlip.computers.defaults import job_options
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
@@ -220,6 +220,16 @@ def test_a_run_that_nobody_looked_at_may_have_boiled(aiida_profile, temperature,
         npt_dynamics=orm.Dict(results),
     )
     assert verdict["answer"] == answer
+
+
+def test_molecules_given_as_smiles_have_their_usual_names(aiida_profile) -> None:
+    """Ions are told by their names: a box with them is no binary mixture of solvents."""
+    boxes = {"mixed": {"composition": {"O=C1OCCO1": 2, "CCOC(=O)OC": 4, "[Li+]": 1, "PF6-": 1}, "density": 1.1}}
+    settings = settings_of("fast", boxes=boxes)
+    made = dynamics_settings(settings, RuntimeSettings(), ["mixed_t300_w1"], "npt")
+    node = orm.Dict({"walkers": {name: walker_result() for name in made.walkers}})
+    runs = _runs(settings, {"npt_settings": orm.Dict(made.model_dump(mode="json")), "npt_dynamics": node})
+    assert next(runs).composition == {"EC": 2, "EMC": 4, "Li+": 1, "PF6-": 1}
 
 
 def test_a_failed_comparison_ends_with_its_own_code(aiida_profile, worker_code, localhost) -> None:

@@ -11,10 +11,11 @@ from aiida.engine import calcfunction
 
 from aiida_mlip.calculations.electrolyte import STAGES
 from aiida_mlip.schema.dynamics import MDSettings, WalkerResult
-from aiida_mlip.schema.electrolyte import ElectrolyteSettings
+from aiida_mlip.schema.electrolyte import BoxSettings, ElectrolyteSettings
 from aiida_mlip.schema.liquid import WalkerFindings
 from aiida_mlip.science.liquids.boiling import Boiling
 from aiida_mlip.science.liquids.checks.duration import UNSURE
+from aiida_mlip.science.liquids.compositions import components_of
 from aiida_mlip.science.liquids.conditions import Stage, place_of
 from aiida_mlip.science.liquids.findings import CheckResult
 from aiida_mlip.science.liquids.force_results import ForceTestResult
@@ -142,11 +143,16 @@ def _evidence(
         temperature=schedule.temperature,
         pressure=schedule.pressure,
         copy_number=place.copy,
-        composition=dict(packed.composition) if packed is not None else _named(started),
+        composition=_packed(packed) if packed is not None else _named(started),
         time_ps=time_ps,
         asked_ps=result.asked_steps * made.timestep / 1000.0,
         checks=tuple(results),
     )
+
+
+def _packed(box: BoxSettings) -> dict[str, int]:
+    """Return the molecules of a packed box by their usual names, also those that were given as SMILES."""
+    return {component.name: number for component, number in components_of(box.composition)}
 
 
 def _named(molecules: Mapping[str, int]) -> dict[str, int]:

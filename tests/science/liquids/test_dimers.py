@@ -9,7 +9,15 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from aiida_mlip.science.liquids.dimers import Curve, check_holes, choose_pairs, contact_of, dimer_frames, find_hole
+from aiida_mlip.science.liquids.dimers import (
+    Curve,
+    check_attraction,
+    check_holes,
+    choose_pairs,
+    contact_of,
+    dimer_frames,
+    find_hole,
+)
 from aiida_mlip.science.liquids.molecules import find_molecules
 
 SHIFTS = np.array([-1.5, -1.2, -0.9, -0.6, -0.4, -0.2, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0])
@@ -98,7 +106,6 @@ def test_dipoles_that_repel_far_away_are_no_hole() -> None:
     [
         (well(CONTACTS) - 40 * np.exp(-(((CONTACTS - 1.56) / 0.12) ** 2)), "falls again|lowest"),
         (-0.3 / (CONTACTS / 2.0) ** 6, "lowest energy of all"),
-        (np.where(CONTACTS < 2.2, -0.03, well(CONTACTS)), "where the reference has"),
     ],
 )
 def test_holes_are_found(wrong: np.ndarray, words: str) -> None:
@@ -108,6 +115,16 @@ def test_holes_are_found(wrong: np.ndarray, words: str) -> None:
     assert found is not None
     assert (found.status, found.value) == ("fail", 1.0)
     assert found.reason.startswith("pair 1: ")
+
+
+def test_an_attraction_that_the_reference_has_not_is_no_instability() -> None:
+    flat = curve(np.where(CONTACTS < 2.2, -0.03, well(CONTACTS)), well(CONTACTS))
+    assert find_hole(flat) == ""
+    found = check_attraction([curve(well(CONTACTS), well(CONTACTS)), flat])
+    assert found is not None
+    assert (found.status, found.aspect, found.value) == ("fail", "accuracy", 1.0)
+    assert "where the reference has" in found.reason
+    assert check_attraction([curve(well(CONTACTS))]) is None
 
 
 def test_curves_that_stay_far_away_say_nothing() -> None:

@@ -126,12 +126,11 @@ def dimer_frames(atoms: Atoms, pair: Pair, shifts: Sequence[float], min_contact:
 def find_hole(curve: Curve) -> str:
     """Return where molecules attract each other that should not, in words, or an empty text.
 
-    A hole is there where the energy falls again as the molecules come nearer, where it is lowest at a point nearer than
-    a hydrogen bond, or where the reference repels and the potential attracts.
+    A hole is there where the energy falls again as the molecules come nearer, or where it is lowest at a point nearer
+    than a hydrogen bond.
     """
     known = np.isfinite(curve.predicted)
     shifts, contacts, energies = curve.shifts[known], curve.contacts[known], curve.predicted[known]
-    close = np.flatnonzero(contacts < CLOSE)
     if len(shifts) < 3:
         return ""
     for index in np.flatnonzero(contacts < WALL)[::-1]:
@@ -142,12 +141,17 @@ def find_hole(curve: Curve) -> str:
         top = _wall_top(outside, contacts[index + 1 :])
         if top - energy > NOISE and (top > REPULSIVE or contacts[index] < CLOSE):
             return _words("the energy falls again on coming nearer, to", shifts[index], contacts[index], energy)
-    if curve.true is not None:
-        true = curve.true[known]
-        for index in close:
-            if true[index] > REPULSIVE and energies[index] < 0:
-                start = f"where the reference has {true[index]:+.2f} eV, the potential has"
-                return _words(start, shifts[index], contacts[index], energies[index])
+    return ""
+
+
+def find_attraction(curve: Curve) -> str:
+    """Return where the reference repels and the potential attracts, in words, or an empty text."""
+    if curve.true is None:
+        return ""
+    wrong = (curve.contacts < CLOSE) & (curve.true > REPULSIVE) & (curve.predicted < 0)  # NaN is neither
+    for index in np.flatnonzero(wrong):
+        start = f"where the reference has {curve.true[index]:+.2f} eV, the potential has"
+        return _words(start, curve.shifts[index], curve.contacts[index], curve.predicted[index])
     return ""
 
 
@@ -172,6 +176,27 @@ def _words(start: str, shift: float, contact: float, energy: float) -> str:
 def is_judged(curve: Curve) -> bool:
     """Return whether a curve reaches close enough to show a hole."""
     return bool((np.isfinite(curve.predicted) & (curve.contacts < CLOSE)).any())
+
+
+def check_attraction(curves: Sequence[Curve]) -> CheckResult | None:
+    """Return whether any pair attracts where the reference repels; None without a reference.
+
+    A comparison, so its aspect is accuracy: another level of theory is no instability.
+    """
+    compared = [curve for curve in curves if curve.true is not None]
+    if not compared:
+        return None
+    wrong = [words for curve in compared if (words := find_attraction(curve))]
+    return CheckResult(
+        check="dimer_attraction",
+        status="fail" if wrong else "pass",
+        aspect="accuracy",
+        quantity="pairs that attract each other where the reference repels",
+        value=float(len(wrong)),
+        limit=0.0,
+        reason=wrong[0] if wrong else f"{len(compared)} pairs repel each other where the reference does",
+        numbers={"pairs": len(compared)},
+    )
 
 
 def check_holes(curves: Sequence[Curve]) -> CheckResult | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aiida_mlip.science.keys import ENERGY
 from aiida_mlip.science.liquids.decomposition import rigid_virial
-from aiida_mlip.science.liquids.dimers import REPULSIVE, Curve, check_holes, find_hole
+from aiida_mlip.science.liquids.dimers import REPULSIVE, Curve, check_attraction, check_holes, find_hole
 from aiida_mlip.science.liquids.findings import CheckResult, Status
 from aiida_mlip.science.liquids.force_errors import (
     ErrorTable,
@@ -97,7 +97,7 @@ def score(
         *_error_checks(table, samples, reference, limits.max_inter_relative),
         *_momentum(plan, predicted, limits.max_net_force),
         *(check for scan in scans for check in check_scan(scan, limits)),
-        *([found] if (found := check_holes(dimers)) is not None else []),
+        *(found for check in (check_holes, check_attraction) if (found := check(dimers)) is not None),
     ]
     result = ForceTestResult(
         checks=tuple(checks),
