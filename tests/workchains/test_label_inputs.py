@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from ase import Atoms
 from ase.build import bulk
 
+from aiida_mlip.calculations.label import LabelCalculation
 from aiida_mlip.computers.defaults import max_concurrent
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.data.potential import PotentialData
-from aiida_mlip.schema.labelling import LabelSettings
+from aiida_mlip.schema.labelling import LABEL_EXTRA, LabelSettings
 from aiida_mlip.workchains.label import LabelWorkChain
 from aiida_mlip.workchains.label_inputs import default_window, pw_inputs
-from aiida_mlip.workchains.label_lookup import find_pw
+from aiida_mlip.workchains.label_lookup import _sets_of, find_pw
 from aiida_mlip.workchains.label_sources import cores_of
 
 
@@ -218,3 +220,15 @@ def test_a_thousand_addresses_are_looked_up_in_few_queries(aiida_profile) -> Non
 )
 def test_cores_of_a_job(resources: dict[str, int], cores: int) -> None:
     assert cores_of(resources) == cores
+
+
+def test_no_query_is_open_while_earlier_labels_are_read(localhost) -> None:
+    """SQLite gives up after 5 s where a reader stands in the way of a commit, and the frames of a set take longer."""
+    job = orm.CalcJobNode(computer=localhost, process_type=LabelCalculation.build_process_type())
+    labelled = DatasetData([bulk("Al", "fcc", a=4.0)])
+    labelled.base.links.add_incoming(job.store(), link_type=LinkType.CREATE, link_label="labelled")
+    job.base.extras.set(LABEL_EXTRA, "a method")
+    labelled.store()
+    sets = _sets_of("a method")
+    assert next(sets).pk == labelled.pk
+    assert not get_manager().get_profile_storage().in_transaction

@@ -31,7 +31,7 @@ def find_pw(addresses: Sequence[str]) -> dict[str, int]:
         query.append(orm.CalcJobNode, filters=filters, project=[f"extras.{LABEL_EXTRA}", "id"], tag="run")
         query.append(orm.TrajectoryData, with_incoming="run", edge_filters={"label": "output_trajectory"})
         query.order_by({"run": "id"})
-        for address, pk in query.iterall():
+        for address, pk in query.all():
             found.setdefault(address, pk)
     return found
 
@@ -56,7 +56,8 @@ def _sets_of(method: str) -> Iterator[DatasetData]:
     query = orm.QueryBuilder()
     filters = {f"extras.{LABEL_EXTRA}": method, "process_type": LabelCalculation.build_process_type()}
     query.append(orm.CalcJobNode, filters=filters, tag="job")
-    query.append(DatasetData, with_incoming="job", edge_filters={"label": "labelled"}, project="*", tag="set")
+    query.append(DatasetData, with_incoming="job", edge_filters={"label": "labelled"}, project="id", tag="set")
     query.order_by({"set": {"id": "desc"}})  # a job that was continued has all labels of those before it
-    for (node,) in query.iterall():
-        yield node
+    # The frames of a set take time to read. SQLite lets nobody write for 5 s at most, so no query may be open by then.
+    for pk in query.all(flat=True):
+        yield orm.load_node(pk)
