@@ -208,6 +208,22 @@ def test_a_run_without_a_trajectory_is_judged_by_its_end(aiida_profile, stopped_
         assert verdict["conditions"][0]["molecules"] == 12
 
 
+def test_a_potential_that_cannot_be_evaluated_at_all_is_not_called_unstable(aiida_profile) -> None:
+    """It lacks an element, or what it needs is not installed: nothing was learnt of the liquid."""
+    settings = settings_of("fast")
+    made = dynamics_settings(settings, RuntimeSettings(), ["ec_emc_1_2"], "nvt")
+    outcome = {"stopped_by": "calculator_error", "stable_steps": 0, "steps": 0, "frames": 0, "message": "no such file"}
+    verdict = judge_potential(
+        orm.Dict(settings.model_dump(mode="json")),
+        orm.Dict({"potential": "one", "dispersion": "none", "failed_steps": {}}),
+        nvt_settings=orm.Dict(made.model_dump(mode="json")),
+        nvt_dynamics=orm.Dict({"walkers": {name: walker_result(**outcome) for name in made.walkers}}),
+    )
+    assert verdict["answer"] == "inconclusive"
+    assert "a potential that can be run here" in verdict["sentence"]
+    assert "no such file" in verdict["sentence"]
+
+
 @pytest.mark.parametrize(("temperature", "answer"), [(300.0, "unstable"), (1200.0, "inconclusive")])
 def test_a_run_that_nobody_looked_at_may_have_boiled(aiida_profile, temperature, answer) -> None:
     settings = settings_of("fast", dynamics={"temperatures": [temperature]})

@@ -170,6 +170,10 @@ def _of_the_run(result: WalkerResult) -> CheckResult:
     if result.stopped_by is None:
         reason, missing = f"it made all of its {result.asked_steps} steps", "a look at its trajectory"
         return CheckResult(check="run", status="inconclusive", reason=reason, missing=missing)
+    if result.stopped_by == "calculator_error" and not result.stable_steps:
+        reason = f"the potential could not be evaluated for the first configuration: {result.message}"
+        missing = "a potential that can be run here"
+        return CheckResult(check="run", status="inconclusive", reason=reason, missing=missing, numbers=numbers)
     if result.stopped_by in UNSURE:
         reason, missing = f"{where}: {result.message}", "a run without a limit of the uncertainty"
         return CheckResult(check="run", status="inconclusive", reason=reason, missing=missing, numbers=numbers)

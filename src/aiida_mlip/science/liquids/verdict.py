@@ -37,7 +37,10 @@ FORCE_TESTS = "force tests"
 LENGTH = "duration"
 """The check of length and size of a run, and of how it ended."""
 
-_FIRST = ("run", "start", "molecules", "duration", "density", "bubble")
+RUN = "run"
+"""The check of a run that nobody looked at, by how it ended."""
+
+_FIRST = (RUN, "start", "molecules", "duration", "density", "bubble")
 """Checks whose failures are named first: they say most clearly what happened."""
 
 
@@ -247,6 +250,10 @@ def _missing(question: Question, runs: Sequence[Evidence]) -> Iterator[str]:
     if not question.temperatures or not runs:
         yield "dynamics: no run could be looked at, and forces alone prove no stability"
         return
+    for run in runs:
+        for result in run.checks:
+            if result.check == RUN and result.status == "inconclusive" and "stopped_by" in result.numbers:
+                yield f"{result.missing} ({run.where}): {result.reason}"
     for temperature in question.decisive:
         there = [run for run in runs if run.temperature == temperature and question.counts(run)]
         good = [run for run in there if supports(run, question)]
