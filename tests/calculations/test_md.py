@@ -136,6 +136,20 @@ def test_no_stable_step_is_an_exit_code_and_keeps_the_frame(dynamics: dict[str, 
     assert np.array_equal(frame.positions, atoms.positions)
 
 
+def test_what_a_potential_raised_does_not_come_from_the_cache(dynamics: dict[str, Any]) -> None:
+    """The reason may be gone the next time: a library that was missing, a device that was busy."""
+    known = {"architecture": "ase", "elements": ["W"]}
+    water = {**known, "calculator": "ase.calculators.tip3p:TIP3P", "parameters": {}, "level_of_theory": "TIP3P"}
+    info = {**known, "r_max": 4.4, "dtype": "float64", "num_parameters": 0}
+    dynamics["potentials"] = {"member_00": PotentialData(io.BytesIO(json.dumps(water).encode()), info)}
+    _, first = run(dynamics)
+    assert first.exit_status == 420
+    assert "calculator_error" in first.exit_message
+    with enable_caching(identifier="aiida.calculations:mlip.md"):
+        _, second = run(dynamics)
+    assert not second.base.caching.is_created_from_cache
+
+
 def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return lambda inputs: {**inputs, "settings": {**inputs["settings"], **changes}}
 

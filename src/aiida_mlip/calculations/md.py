@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from aiida.engine import CalcJobProcessSpec
 from aiida.engine.processes.ports import PortNamespace
-from aiida.orm import ArrayData, Dict, RemoteData
+from aiida.orm import ArrayData, Dict, ProcessNode, RemoteData
 
 from aiida_mlip.calculations import checks
 from aiida_mlip.calculations.base import FileNode, MlipCalculation
@@ -78,6 +78,14 @@ class MDCalculation(MlipCalculation):
         spec.exit_code(
             420, "ERROR_NO_STABLE_STEP", message="No walker made one stable step: {message}", invalidates_cache=False
         )
+
+    @classmethod
+    def is_valid_cache(cls, node: ProcessNode) -> bool:
+        """Return whether a job may stand for another one: not where a potential raised, as a busy device lets it."""
+        if not super().is_valid_cache(node):
+            return False
+        walkers = node.outputs.results["walkers"] if "results" in node.outputs else {}
+        return all(walker["stopped_by"] != "calculator_error" for walker in walkers.values())
 
     def _files(self) -> dict[str, tuple[FileNode, str]]:
         files: dict[str, tuple[FileNode, str]] = {
