@@ -205,6 +205,11 @@ def test_an_ion_that_nothing_holds_fails_and_one_that_nothing_is_near_says_nothi
     assert "no first shell" in result.reason
     one = [atoms[[0, *range(1, 11), *range(41, len(atoms))]] for atoms in frames]
     *_, result = find(one).results
+    assert result.status == "inconclusive", "packing knows nothing of solvation, which takes picoseconds"
+    assert "20 ps" in result.missing
+    for atoms in one:
+        atoms.info["time_fs"] *= 1000.0
+    *_, result = find(one).results
     assert result.status == "fail"
     assert result.value == pytest.approx(1.0)
 

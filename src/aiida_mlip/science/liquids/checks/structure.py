@@ -59,6 +59,12 @@ class StructureLimits(StrictModel):
     )
     max_coordination: float = Field(default=8.0, gt=0, description="most of them; proposal")
     blocks: int = Field(default=5, ge=2, description="blocks after equilibration that a coordination number needs")
+    solvation_ps: float = Field(
+        default=20.0,
+        ge=0,
+        description="a coordination number does not fail in a shorter run [ps]: packing knows nothing of solvation, and "
+        "an ion finds its neighbours in picoseconds; proposal",
+    )
 
 
 class _Structure:
@@ -71,11 +77,12 @@ class _Structure:
         self._distances = Distances(run.start, r_max, bins, limits.contact, limits.ion_contact)
         self._blocks = RunningBlocks(32)
         self._frames, self._too_close = 0, 0
-        self._next = -np.inf
+        self._next, self._times = -np.inf, (np.inf, -np.inf)
         self._closest: tuple[float, tuple[int, int], float] = (float("inf"), (0, 0), 0.0)
 
     def add(self, frame: Atoms) -> None:
         time = float(frame.info["time_fs"])
+        self._times = min(self._times[0], time), max(self._times[1], time)
         if time < self._next:
             return
         self._next = time + self._limits.interval * (1 - 1e-9)
@@ -160,6 +167,10 @@ class _Structure:
         inside_limits = limits.min_coordination <= total.value <= limits.max_coordination
         enough = len(per_block) >= limits.blocks
         status: Status = "inconclusive" if not enough else "pass" if inside_limits else "fail"
+        missing = "" if enough else f"{limits.blocks} blocks after equilibration, there are {len(per_block)}"
+        length = (self._times[1] - self._times[0]) / 1000
+        if status == "fail" and length < limits.solvation_ps:
+            status, missing = "inconclusive", f"{limits.solvation_ps:g} ps, there are {length:.3g} ps"
         return _result(
             status,
             f"{name} has {total.value:.2f} ± {total.error:.2f} neighbours ({words}) within the first minimum of g(r) "
@@ -168,7 +179,7 @@ class _Structure:
             value=total.value,
             error=total.error,
             numbers=numbers,
-            missing="" if enough else f"{limits.blocks} blocks after equilibration, there are {len(per_block)}",
+            missing=missing,
         )
 
     def _shell(self, average: Distributions, ion: int, members: list[int]) -> Shell | None:
