@@ -62,8 +62,8 @@ class StructureLimits(StrictModel):
     solvation_ps: float = Field(
         default=20.0,
         ge=0,
-        description="a coordination number does not fail in a shorter run [ps]: packing knows nothing of solvation, and "
-        "an ion finds its neighbours in picoseconds; proposal",
+        description="a coordination number does not fail in a shorter run [ps]: packing knows nothing of solvation, "
+        "and an ion finds its neighbours in picoseconds; proposal",
     )
 
 
