@@ -135,7 +135,7 @@ def _scan(axis: Any, liquids: Liquids) -> None:
     axis.set(ylim=(-1.2 * depth, 1.4 * depth), title=f"Volume scan\n{box}", xlabel="density [g/cm³]")
     axis.set_ylabel("eV/molecule")
     axis.axhline(0, color=MUTED, lw=0.8, ls=":")
-    _keys(axis, {name: look[name] for name in liquids.forces}, "upper left")
+    _keys(axis, {name: look[name] for name in liquids.forces}, "lower right")
     _finish(axis)
 
 

@@ -92,8 +92,9 @@ def _density(liquids: Liquids) -> Iterator[Card]:
         return
     for result in runs[0].results("density"):
         if result.aspect == "stability" and result.value is not None:
-            number = with_error(result.value, result.error)
-            yield card("Density", number, "g/cm³", runs[0].condition.words)
+            number, _, error = with_error(result.value, result.error).partition(" ± ")
+            text = f"± {error}; {runs[0].condition.words}" if error else runs[0].condition.words
+            yield card("Density", number, "g/cm³", text, tag="" if result.status == "pass" else result.status)
 
 
 def speed(liquids: Liquids) -> float | None:
