@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from aiida_mlip.science.liquids.findings import CheckResult, Event, Species
+from aiida_mlip.science.liquids.findings import CheckResult, Event, Species, Status
 from aiida_mlip.science.models import StrictModel
 
 Array = NDArray[np.float64]
@@ -54,6 +54,19 @@ class Finding:
     curves: dict[str, Array] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     species: list[Species] = field(default_factory=list)
+
+
+def answers(check: str, quantity: str, unit: str = "") -> Callable[..., CheckResult]:
+    """Return a function that makes the results of a check: of one quantity, unless it is told another.
+
+    It takes status and reason, and by name any other field of :class:`CheckResult`.
+    """
+
+    def answer(status: Status, reason: str, **fields: Any) -> CheckResult:
+        told = {"check": check, "quantity": quantity, "unit": unit, **fields}
+        return CheckResult(status=status, reason=reason, **told)
+
+    return answer
 
 
 class Pass(Protocol):

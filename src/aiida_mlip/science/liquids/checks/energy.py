@@ -15,11 +15,13 @@ from scipy.ndimage import median_filter
 
 from aiida_mlip.science.dynamics.observables import degrees_of_freedom
 from aiida_mlip.science.liquids.blocks import drift_of
-from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run
+from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run, answers
 from aiida_mlip.science.liquids.findings import CheckResult, Status
 from aiida_mlip.science.models import StrictModel
 
 NAME = "energy"
+
+_result = answers(NAME, "drift of the total energy", "meV/atom/ps")
 
 PROVES_NOTHING = "Conservation alone proves nothing: molecules can collapse at constant energy."
 
@@ -168,30 +170,6 @@ def _of_series(run: Run) -> _Rows | None:
 
 def _of_table(table: Array, atoms: int) -> _Rows:
     return _Rows(table[:, 0] / 1000, 1000 * table[:, 1] / atoms, 1000 * table[:, 2] / atoms)
-
-
-def _result(
-    status: Status,
-    reason: str,
-    *,
-    missing: str = "",
-    value: float | None = None,
-    error: float | None = None,
-    limit: float | None = None,
-    numbers: dict[str, float | int | str | None] | None = None,
-) -> CheckResult:
-    return CheckResult(
-        check=NAME,
-        status=status,
-        quantity="drift of the total energy",
-        value=value,
-        error=error,
-        limit=limit,
-        unit="meV/atom/ps",
-        reason=reason,
-        missing=missing,
-        numbers=numbers or {},
-    )
 
 
 CHECK = Check(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from aiida_mlip.science.dynamics.observables import is_bulk
 from aiida_mlip.science.liquids.blocks import RunningBlocks, mean_of
-from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run
+from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run, answers
 from aiida_mlip.science.liquids.findings import CheckResult, Status
 from aiida_mlip.science.liquids.molecules import find_molecules
 from aiida_mlip.science.liquids.structure import (
@@ -27,6 +27,8 @@ from aiida_mlip.science.liquids.structure import (
 from aiida_mlip.science.models import StrictModel
 
 NAME = "structure"
+
+_result = answers(NAME, "closest contact of two molecules over its limit")
 
 Numbers = dict[str, float | int | str | None]
 
@@ -205,30 +207,6 @@ def _pair_curves(average: Distributions, name: str, first: list[int], second: li
 
 def _is_number(key: str, item: float | int | str | None) -> bool:
     return key.startswith("coordination_") and isinstance(item, float) and item >= 0.005
-
-
-def _result(
-    status: Status,
-    reason: str,
-    *,
-    quantity: str = "closest contact of two molecules over its limit",
-    value: float | None = None,
-    error: float | None = None,
-    limit: float | None = None,
-    numbers: Numbers | None = None,
-    missing: str = "",
-) -> CheckResult:
-    return CheckResult(
-        check=NAME,
-        status=status,
-        quantity=quantity,
-        value=value,
-        error=error,
-        limit=limit,
-        reason=reason,
-        numbers=numbers or {},
-        missing=missing,
-    )
 
 
 def _applies(run: Run) -> bool:

@@ -10,13 +10,15 @@ from pydantic import Field
 from scipy import stats
 
 from aiida_mlip.science.liquids.blocks import Mean, RunningBlocks, mean_of
-from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run
+from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run, answers
 from aiida_mlip.science.liquids.findings import CheckResult, Status
 from aiida_mlip.science.liquids.kinetics import PARTS, KineticSplit, temperatures
 from aiida_mlip.science.liquids.molecules import find_molecules
 from aiida_mlip.science.models import StrictModel
 
 NAME = "temperature"
+
+_result = answers(NAME, "deviation of the mean temperature from the target", "K")
 
 _WORDS = {"trans": "translation", "rot": "rotation", "vib": "vibration"}
 
@@ -221,31 +223,6 @@ def _parts_of(blocks: Array, freedom: Array, chosen: np.ndarray, prefix: str) ->
 def _mean_temperature(blocks: Array, freedom: Array, molecules: slice | np.ndarray, parts: slice) -> Mean:
     energies = blocks[:, molecules, parts].sum(axis=(1, 2))
     return mean_of(temperatures(energies, np.full(len(energies), freedom[molecules, parts].sum())))
-
-
-def _result(
-    status: Status,
-    reason: str,
-    *,
-    missing: str = "",
-    value: float | None = None,
-    error: float | None = None,
-    limit: float | None = None,
-    quantity: str = "deviation of the mean temperature from the target",
-    numbers: dict[str, float | int | str | None] | None = None,
-) -> CheckResult:
-    return CheckResult(
-        check=NAME,
-        status=status,
-        quantity=quantity,
-        value=value,
-        error=error,
-        limit=limit,
-        unit="K",
-        reason=reason,
-        missing=missing,
-        numbers=numbers or {},
-    )
 
 
 CHECK = Check(

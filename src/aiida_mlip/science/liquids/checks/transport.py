@@ -9,7 +9,7 @@ from ase import Atoms
 from pydantic import Field, model_validator
 
 from aiida_mlip.science.dynamics.observables import is_bulk
-from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run
+from aiida_mlip.science.liquids.checks._base import Array, Check, Finding, Run, answers
 from aiida_mlip.science.liquids.findings import CheckResult, Status
 from aiida_mlip.science.liquids.transport import (
     PS_TO_CGS,
@@ -26,6 +26,8 @@ from aiida_mlip.science.models import StrictModel
 
 NAME = "transport"
 FLOW = "log-log slope of the mean squared displacement of all molecules"
+
+_result = answers(NAME, FLOW)
 
 Numbers = dict[str, float | int | str | None]
 
@@ -170,7 +172,7 @@ class _Transport:
         quantity = f"diffusion coefficient of {kind}"
         numbers: Numbers = {"molecules": count, "window_start_ps": window[0], "window_end_ps": window[1]}
         if line is None:
-            return _result("inconclusive", f"There are too few lags for {kind}.", quantity=quantity, species=True)
+            return _result("inconclusive", f"There are too few lags for {kind}.", quantity=quantity, aspect="accuracy")
         numbers |= {"slope": line.slope, "slope_error": line.slope_error, "msd_end": line.msd_end}
         if reason := self._refusal(line):
             return _result(
@@ -180,7 +182,7 @@ class _Transport:
                 quantity=quantity,
                 numbers=numbers,
                 missing=_longer(window, self._limits),
-                species=True,
+                aspect="accuracy",
             )
         value, error = PS_TO_CGS * line.diffusion, PS_TO_CGS * line.diffusion_error
         correction, words = self._correction()
@@ -195,7 +197,7 @@ class _Transport:
             error=error,
             unit="1e-6 cm2/s",
             numbers=numbers,
-            species=True,
+            aspect="accuracy",
         )
 
     def _correction(self) -> tuple[float | None, str]:
@@ -218,34 +220,6 @@ def _walks(squares: Array, members: list[int]) -> Array:
 
 def _longer(window: tuple[float, float], limits: TransportLimits) -> str:
     return f"a run of at least {3 * window[1] / limits.fit_end:.3g} ps after equilibration, or a higher temperature"
-
-
-def _result(
-    status: Status,
-    reason: str,
-    *,
-    quantity: str,
-    value: float | None = None,
-    error: float | None = None,
-    limit: float | None = None,
-    unit: str = "",
-    numbers: Numbers | None = None,
-    missing: str = "",
-    species: bool = False,
-) -> CheckResult:
-    return CheckResult(
-        check=NAME,
-        status=status,
-        aspect="accuracy" if species else "stability",
-        quantity=quantity,
-        value=value,
-        error=error,
-        limit=limit,
-        unit=unit,
-        reason=reason,
-        numbers=numbers or {},
-        missing=missing,
-    )
 
 
 def _applies(run: Run) -> bool:
