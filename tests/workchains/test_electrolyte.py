@@ -96,18 +96,6 @@ def build(worker_code, localhost) -> Callable[..., Any]:
     return function
 
 
-@pytest.fixture
-def broken_code(localhost, worker_zipapp: Path) -> orm.PortableCode:
-    """A worker on a node without Python."""
-    return orm.PortableCode(
-        label="mlip-worker-broken",
-        computer=localhost,
-        filepath_executable=worker_zipapp.name,
-        filepath_files=str(worker_zipapp.parent),
-        prepend_text="export PATH=/nonexistent",
-    ).store()
-
-
 def run(builder: Any) -> orm.WorkChainNode:
     return run_get_node(builder)[1]
 
@@ -222,13 +210,18 @@ def test_a_salt_goes_through_the_whole_chain_and_all_data_have_a_creator_or_were
     dynamics = {**DYNAMICS, "temperatures": [300.0], "nvt_steps": 6, "npt_steps": 6, "nve_steps": 4}
     tests = {**FORCE_TESTS, "dimers": {"pairs": 1, "shifts": [0.0, 0.5, 4.0]}}
     xtb = calculator("GFN1-xTB", "tblite.ase:TBLite", ["H", "Li", "C", "O", "F", "P"], method="GFN1-xTB", verbosity=0)
-    node = run(build({"gfn1": xtb}, {"dynamics": dynamics, "force_tests": tests}, packed={"salt": box}, boxes=None))
+    changes = {"dynamics": dynamics, "force_tests": tests}
+    node = run(build({"gfn1": xtb}, changes, packed={"salt": box}, boxes=None, reference=xtb))
     assert node.exit_status == 0, node.exit_message
     verdict = node.outputs.verdict["potentials"]["gfn1"]
     assert verdict["answer"] == "inconclusive", verdict["sentence"]
     npt = next(iter(node.outputs.results["gfn1"]["npt"]["walkers"].values()))
     judged = {check["quantity"]: check["status"] for check in npt["checks"]}
     assert judged["reactions of molecules"] == judged["reactions of PF6-"]
+    forces = ForceTestResult(**node.outputs.results["gfn1"]["force_tests"].get_dict())
+    assert forces.with_ions == 1
+    assert not forces.failed_predicted
+    assert max(error.rmse for error in forces.errors) < 1e-6, "the reference is the same method"
     assert sorted(npt["molecules"].values()) == [1, 1, 2]
     assert {species["formula"] for species in npt["species"]} == {"C3H4O3", "F6P", "Li"}
     assert_all_data_are_accounted_for(node.outputs.verdict)

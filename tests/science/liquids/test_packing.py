@@ -12,12 +12,13 @@ import pytest
 from ase import Atoms
 from scipy.spatial.distance import pdist
 
+from aiida_mlip.science.dynamics.observables import density_of
 from aiida_mlip.science.liquids import packing
 from aiida_mlip.science.liquids.boxes import facts_of, problems_of_box
 from aiida_mlip.science.liquids.components import KNOWN, kind
 from aiida_mlip.science.liquids.embedding import conformers
 from aiida_mlip.science.liquids.molecules import find_molecules
-from aiida_mlip.science.liquids.packing import ChangedMoleculesError, PackingError, density_of, pack
+from aiida_mlip.science.liquids.packing import ChangedMoleculesError, PackingError, pack
 
 SALT = {"EC": 3, "EMC": 5, "Li+": 2, "PF6-": 2}
 GRAMS_PER_MOLE = {"EC": 88.062, "EMC": 104.105, "Li+": 6.94, "PF6-": 144.964}  # IUPAC

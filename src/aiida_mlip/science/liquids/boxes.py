@@ -10,10 +10,10 @@ from ase import Atoms
 from pydantic import Field
 
 from aiida_mlip.science.contacts import closest_contact
+from aiida_mlip.science.dynamics.observables import density_of
 from aiida_mlip.science.liquids.components import KNOWN, kind
 from aiida_mlip.science.liquids.molecules import Molecule, find_molecules
 from aiida_mlip.science.liquids.naming import name_of
-from aiida_mlip.science.liquids.packing import density_of
 from aiida_mlip.science.liquids.settling import closest_between
 from aiida_mlip.science.models import StrictModel
 

@@ -117,11 +117,6 @@ def cell_length(mass: float, density: float) -> float:
     return float((mass / (density * AMU_PER_ANGSTROM3)) ** (1 / 3))
 
 
-def density_of(atoms: Atoms) -> float:
-    """Return the density of a box [g/cm^3]."""
-    return float(atoms.get_masses().sum() / atoms.get_volume() / AMU_PER_ANGSTROM3)
-
-
 def _bodies(components: Sequence[tuple[Component, int]], seed: int) -> list[_Body]:
     """Return the conformations that a box is made of, and how often each."""
     bodies = []
