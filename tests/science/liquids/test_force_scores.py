@@ -16,7 +16,7 @@ from ase.io import read
 from scipy.spatial.transform import Rotation
 
 from aiida_mlip.science.keys import CONFIG_TYPE, ENERGY, FORCES, STRESS
-from aiida_mlip.science.liquids.force_errors import without_constants
+from aiida_mlip.science.liquids.force_errors import Pairs, without_constants
 from aiida_mlip.science.liquids.force_plan import ForceTestPlan
 from aiida_mlip.science.liquids.force_probes import Wanted, plan_probes
 from aiida_mlip.science.liquids.force_results import ForceTestResult
@@ -306,3 +306,12 @@ def test_a_volume_scan_of_solvents_with_gfn2() -> None:
     (scan,) = result.scans
     assert scan.predicted is not None
     assert 0.6 < scan.predicted.density < 1.3
+
+
+def test_what_is_zero_by_construction_has_no_error() -> None:
+    nothing = Pairs(np.array([1e-14]), np.array([-2e-14]))
+    assert nothing.error("intra", "energy") is None
+    found = Pairs(np.array([0.5, np.nan, 1.0]), np.array([0.0, 2.0, 1.0])).error("intra", "energy")
+    assert found is not None
+    assert found.count == 2
+    assert found.rmse == pytest.approx(np.sqrt(0.125))

@@ -45,11 +45,14 @@ class Pairs:
     true: Array
 
     def error(self, part: Part, quantity: Quantity) -> PartError | None:
-        """Return the error; None where there is nothing to compare."""
+        """Return the error; None where there is nothing to compare, or both sides are zero by construction.
+
+        Energies less the mean of their kind are, where there is one configuration.
+        """
         known = np.isfinite(self.predicted) & np.isfinite(self.true)
-        if not known.any():
-            return None
         predicted, true = self.predicted[known], self.true[known]
+        if not known.any() or max(np.abs(predicted).max(), np.abs(true).max()) < _SAME:
+            return None
         rmse, std = float(np.sqrt(np.mean((predicted - true) ** 2))), float(true.std())
         return PartError(
             part=part,
