@@ -102,6 +102,18 @@ def test_frames_do_where_there_is_no_series(check, box: Atoms) -> None:
     assert of_frames.status == of_series.status
 
 
+def test_a_column_that_was_not_written_down_is_no_nan_of_the_potential(check, box: Atoms) -> None:
+    series = oscillators(0.5) | {"kinetic_energy": np.full(4000, np.nan)}
+    frames = []
+    for energy in series["energy"][:50]:
+        frame = box.copy()
+        frame.info["energy"] = float(energy)
+        frames.append(frame)
+    (result,) = check("energy", frames, start=box, series=series, ensemble="npt").results
+    assert result.status == "inconclusive"
+    assert "time series" in result.missing
+
+
 def test_few_energies_are_inconclusive(check, box: Atoms) -> None:
     series = {name: values[:5] for name, values in oscillators(0.5).items()}
     (result,) = judged(check, box, series).results

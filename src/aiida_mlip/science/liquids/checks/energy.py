@@ -94,6 +94,9 @@ class _Energy:
         if len(rows.times) < _LEAST_ROWS:
             few = f"There are {len(rows.times)} energies."
             return Finding([_result("inconclusive", few, missing=f"at least {_LEAST_ROWS} energies")], curves)
+        if np.isnan(rows.potential).all() or np.isnan(rows.kinetic).all():
+            absent = "Potential or kinetic energies were not written down."
+            return Finding([_result("inconclusive", absent, missing="energies in the time series")], curves)
         if bad := self._not_finite(rows):
             return Finding([_result("fail", bad)], curves)
         start = rows.times[0] + self._run.equilibration * (rows.times[-1] - rows.times[0])
@@ -163,7 +166,7 @@ class _Energy:
 
 def _of_series(run: Run) -> _Rows | None:
     names = ("time_fs", "energy", "kinetic_energy")
-    if any(name not in run.series or not len(run.series[name]) for name in names):
+    if any(not np.isfinite(run.series.get(name, ())).any() for name in names):
         return None
     return _of_table(np.column_stack([run.series[name] for name in names]), len(run.start))
 
