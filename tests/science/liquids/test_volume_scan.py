@@ -147,3 +147,13 @@ def test_free_molecules_without_a_reference(lattice: np.ndarray, tail: float, st
     found = by_name(check_scan(Scan("box", 4, DENSITIES, energies), ScanLimits()))
     assert found["volume_free_molecules"].status == status
     assert "volume_depth" not in found
+
+
+@pytest.mark.parametrize(("box", "status"), [(1.7, "pass"), (1.1, "fail")])
+def test_the_wall_of_a_heavy_liquid_begins_beyond_its_density(box: float, status: str) -> None:
+    """Fluorinated solvents and salts have wells beyond 1.5 g/cm3, where carbonates have their wall."""
+    share = (DENSITIES / 1.7) ** 2
+    found = by_name(
+        check_scan(Scan("heavy", 4, DENSITIES, 0.4 * (share**2 - 2 * share), box_density=box), ScanLimits())
+    )
+    assert found["volume_wall"].status == status

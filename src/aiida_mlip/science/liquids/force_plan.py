@@ -46,6 +46,7 @@ class ScanPlan(StrictModel):
     atoms: tuple[tuple[int, ...], ...] = Field(description="of each molecule in the box; in the probes it is whole")
     points: tuple[ScanPoint, ...] = Field(description="ascending in density")
     charged: bool = Field(default=False, description="it holds ions or radicals")
+    density: float = Field(default=0.0, ge=0, description="of the box itself [g/cm^3]")
 
 
 class DimerPoint(StrictModel):

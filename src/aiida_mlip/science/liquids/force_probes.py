@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip.science.augmentation.deform import bare
+from aiida_mlip.science.dynamics.observables import density_of
 from aiida_mlip.science.keys import CONFIG_TYPE, GROUP, ORIGIN
 from aiida_mlip.science.labelling.address import geometry_digest
 from aiida_mlip.science.liquids.decomposition import alone, has_charge
@@ -161,6 +162,7 @@ def _scan(
         atoms=tuple(tuple(molecule.indices.tolist()) for molecule in molecules),
         points=tuple(points),
         charged=any(has_charge(atoms, molecule) for molecule in molecules),
+        density=density_of(atoms),
     )
 
 

@@ -206,6 +206,7 @@ def _scan(plan: ScanPlan, predicted: Labels, truth: Labels | None) -> Scan:
         true=None if truth is None else curve(truth),
         slopes=np.array([_slope(plan, predicted.get(probe)) for probe in probes]) / number,
         ions=plan.charged,
+        box_density=plan.density,
     )
 
 

@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 SHALLOW = 0.005
 """Minima less deep than this [eV/molecule] are none: noise of single precision and of self-consistency."""
 
+DENSER = 1.1
+"""The wall begins at this multiple of the density of the box at least: fluorinated solvents have 1.5 g/cm^3."""
+
 TAIL = 5.0
 """Without a reference, energies up to this multiple of the limit may be a dipolar tail at the lowest density."""
 
@@ -44,6 +47,7 @@ class Scan:
     :param slopes: predicted derivative of the energy by the logarithm of the volume, from stresses [eV/molecule], shape
         (n,), NaN where there is no stress; None: there is none.
     :param ions: zero is the lowest density instead of molecules alone.
+    :param box_density: of the box that was scanned [g/cm^3]; 0: not known.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Scan:
     true: Array | None = None
     slopes: Array | None = None
     ions: bool = False
+    box_density: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def check_scan(scan: Scan, limits: ScanLimits) -> list[CheckResult]:
     found = scan_result(scan)
     results = [
         _well(scan, found),
-        _wall(scan, limits.wall_density),
+        _wall(scan, max(limits.wall_density, DENSER * scan.box_density)),
         _smooth(scan),
         _free_molecules(scan, limits.max_free_molecule_error),
         _stress(scan, limits.max_stress_error),
