@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida import orm
@@ -18,15 +17,11 @@ from aiida_mlip.schema.liquid import LiquidSettings, WalkerFacts
 from aiida_mlip.science.iterative.ladder import walker_seed
 from aiida_mlip.science.keys import CONFIG_TYPE, DEFAULT_CONFIG_TYPE, GROUP
 from aiida_mlip.science.liquids.conditions import Stage, WalkerPlace, nearest, place_of
-from aiida_mlip.science.liquids.molecules import find_molecules
+from aiida_mlip.science.liquids.starts import next_start
 from aiida_mlip.science.liquids.verdict import LENGTH
 
 STAGES: tuple[Stage, ...] = ("nvt", "npt", "nve")
 """Constant volume first, from the boxes; the others go on from its last frames."""
-
-
-CHOICE = 10
-"""Frames at the end of a run from which the start of the next is chosen."""
 
 
 def _settings(node: orm.Dict) -> ElectrolyteSettings:
@@ -171,30 +166,16 @@ def survivors(results: Mapping[str, Any]) -> list[str]:
 def last_frames(results: orm.Dict, **trajectories: Any) -> DatasetData:
     """Return the last frame of each walker that ran to its end, marked with the name of the walker.
 
-    A bond that happens to be long at that instant, as C-H is at 1200 K, would be no bond of the next run. So of the
-    last :data:`CHOICE` frames the last one is taken whose molecules are those of the first frame; where there is none,
-    the molecules did change, and it is the last frame.
+    A bond that is long for an instant is no reaction: see :func:`aiida_mlip.science.liquids.starts.next_start`.
 
     :param results: of ``mlip.md``.
     :raises ValueError: where there is none.
     """
     frames = [
-        _marked(_last_of(trajectories[name].frames()), name)
+        _marked(next_start(trajectories[name].frames()), name)
         for name in sorted(set(survivors(results)) & set(trajectories))
     ]
     return _set(frames, "last frames")
-
-
-def _last_of(frames: Iterable[Atoms]) -> Atoms:
-    rest = iter(frames)
-    first = next(rest)
-    last = deque(rest, maxlen=CHOICE) or deque([first])
-    kinds = _kinds(first)
-    return next((atoms for atoms in reversed(last) if _kinds(atoms) == kinds), last[-1])
-
-
-def _kinds(atoms: Atoms) -> list[str]:
-    return sorted(molecule.kind for molecule in find_molecules(atoms) or ())
 
 
 @calcfunction
