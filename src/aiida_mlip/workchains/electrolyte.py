@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from aiida import orm
@@ -131,9 +132,10 @@ class ElectrolyteWorkChain(ElectrolyteSteps):
                 self.note_failure(f"{name}_force_tests", "force_tests", str(failure))
                 continue
             self.ctx.force_tests = {**self.ctx.force_tests, name: made}
-            found = [check for check in ForceTestResult(**made.get_dict()).checks if check.status == "fail"]
+            failed = Counter(c.aspect for c in ForceTestResult(**made.get_dict()).checks if c.status == "fail")
             self.report(
-                f"{name}: {len(found)} tests of forces failed" if found else f"{name}: no test of forces failed"
+                f"{name}: of the tests of forces {failed['stability'] or 'none'} failed"
+                + (f", and {failed['accuracy']} comparisons with the reference" if failed["accuracy"] else "")
             )
 
     def should_run_dynamics(self) -> bool:
