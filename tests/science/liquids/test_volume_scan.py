@@ -157,3 +157,14 @@ def test_the_wall_of_a_heavy_liquid_begins_beyond_its_density(box: float, status
         check_scan(Scan("heavy", 4, DENSITIES, 0.4 * (share**2 - 2 * share), box_density=box), ScanLimits())
     )
     assert found["volume_wall"].status == status
+
+
+def test_a_scan_that_does_not_reach_far_enough_says_so(lattice: np.ndarray) -> None:
+    """The choice of densities is the user's, and no property of the potential."""
+    deepest = int(np.argmin(lattice))
+    for part in (slice(deepest, None), slice(0, deepest + 1)):
+        found = by_name(check_scan(Scan("part", 4, DENSITIES[part], lattice[part]), ScanLimits()))
+        assert found["volume_well"].status == "inconclusive", found["volume_well"].reason
+        assert "a scan from 0.3 g/cm3" in found["volume_well"].missing
+    dense = by_name(check_scan(Scan("dense", 4, DENSITIES[3:], lattice[3:]), ScanLimits()))
+    assert dense["volume_free_molecules"].status == "inconclusive"

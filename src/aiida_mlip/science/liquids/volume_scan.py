@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 SHALLOW = 0.005
 """Minima less deep than this [eV/molecule] are none: noise of single precision and of self-consistency."""
 
+THIN = 0.3
+"""Scans that begin above this density [g/cm^3] say nothing of free molecules, nor of a well below."""
+
 DENSER = 1.1
 """The wall begins at this multiple of the density of the box at least: fluorinated solvents have 1.5 g/cm^3."""
 
@@ -128,9 +131,10 @@ def scan_result(scan: Scan) -> ScanResult:
 def check_scan(scan: Scan, limits: ScanLimits) -> list[CheckResult]:
     """Return what can be said of a scan: of well, wall, smoothness, free molecules and stress, and of the reference."""
     found = scan_result(scan)
+    wall = max(limits.wall_density, DENSER * scan.box_density)
     results = [
-        _well(scan, found),
-        _wall(scan, max(limits.wall_density, DENSER * scan.box_density)),
+        _well(scan, found, wall),
+        _wall(scan, wall),
         _smooth(scan),
         _free_molecules(scan, limits.max_free_molecule_error),
         _stress(scan, limits.max_stress_error),
@@ -140,7 +144,7 @@ def check_scan(scan: Scan, limits: ScanLimits) -> list[CheckResult]:
     return results
 
 
-def _well(scan: Scan, found: ScanResult) -> CheckResult:
+def _well(scan: Scan, found: ScanResult, wall: float) -> CheckResult:
     well = found.predicted
     known = np.isfinite(scan.predicted)
     status: Status = "pass" if well else "fail"
@@ -155,6 +159,8 @@ def _well(scan: Scan, found: ScanResult) -> CheckResult:
         density, value = scan.densities[lowest], scan.predicted[lowest]
         where = {0: "the lowest density", len(known) - 1: "the highest density: nothing holds the molecules apart"}
         end = where.get(lowest, "no density deep enough: nothing holds the molecules together")
+        if (lowest == 0 and density > THIN) or (lowest == len(known) - 1 and density < wall):
+            status, missing = "inconclusive", f"a scan from {THIN:g} g/cm3 or less to {wall:g} g/cm3 or more"
         reason = f"no well: the lowest energy, {value * 1000:.0f} meV per molecule at {density:.2f} g/cm3, is at {end}"
     return _result(
         scan,
@@ -243,7 +249,7 @@ def _free_molecules(scan: Scan, limit: float) -> CheckResult:
     reason = f"at {density:g} g/cm3 {value * 1000:.1f} meV per molecule"
     if abs(value) <= limit:
         return _result(scan, name, "pass", reason, **say)
-    if abs(value) > TAIL * limit:
+    if abs(value) > TAIL * limit and density <= THIN:
         return _result(scan, name, "fail", f"{reason}: the molecules do not come apart", **say)
     missing = "a reference, or a lower density: molecules with dipoles may act on each other that far"
     return _result(scan, name, "inconclusive", reason, missing=missing, **say)
