@@ -41,6 +41,7 @@ TITLES: Mapping[str, str] = {
     "volume_depth": "Volume scan: depth of the well",
     "volume_position": "Volume scan: position of the well",
     "dimer_holes": "Dimers: no holes",
+    "dimer_attraction": "Dimers: attraction",
     "reference_density": "Density against its reference",
     "density_order": "Density against composition",
     "transfer_composition": "Another composition",
