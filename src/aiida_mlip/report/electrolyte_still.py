@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from aiida_mlip.report.electrolyte import Array, Liquids, Run
 from aiida_mlip.report.lights import ORDER, SIGNS, title_of
@@ -110,6 +111,7 @@ def _density(axis: Any, liquids: Liquids, runs: Sequence[Run]) -> None:
         axis.annotate("reference", (1, reference), xycoords=("axes fraction", "data"), xytext=(-2, 3),
                       textcoords="offset points", ha="right", fontsize=7.5, color=INK)  # fmt: skip
     axis.set(title=f"Density\n{runs[0].condition.words}", xlabel="time [ps]", ylabel="g/cm³")
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     _keys(axis, {run.potential: look[run.potential] for run in runs})
     _finish(axis)
 
@@ -135,7 +137,7 @@ def _scan(axis: Any, liquids: Liquids) -> None:
     axis.set(ylim=(-1.2 * depth, 1.4 * depth), title=f"Volume scan\n{box}", xlabel="density [g/cm³]")
     axis.set_ylabel("eV/molecule")
     axis.axhline(0, color=MUTED, lw=0.8, ls=":")
-    _keys(axis, {name: look[name] for name in liquids.forces}, "lower right")
+    _keys(axis, {name: look[name] for name in liquids.forces})
     _finish(axis)
 
 
@@ -143,12 +145,12 @@ def _lowest(values: Array) -> float:
     return float(np.nanmin(values)) if np.isfinite(values).any() else 0.0
 
 
-def _keys(axis: Any, names: Mapping[str, str], place: str = "best") -> None:
+def _keys(axis: Any, names: Mapping[str, str]) -> None:
     for name, colour in names.items():
         if name:
             axis.plot([], [], color=colour, lw=2, label=name)
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, fontsize=7.5, loc=place)
+        axis.legend(frameon=False, fontsize=7.5, loc="best")
 
 
 def _finish(axis: Any) -> None:
