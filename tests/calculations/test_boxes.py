@@ -16,7 +16,7 @@ from aiida_mlip.calculations.boxes import (
 )
 from aiida_mlip.data.dataset import DatasetData
 from aiida_mlip.report.remedies import remedy
-from aiida_mlip.schema.electrolyte import BoxSettings
+from aiida_mlip.schema.boxes import BoxSettings
 from aiida_mlip.science.liquids.boxes import facts_of
 
 SETTINGS = {"composition": {"DMC": 2, "EC": 1, "Li+": 1, "BF4-": 1}, "density": 0.9, "seed": 3}

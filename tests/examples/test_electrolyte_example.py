@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from aiida_mlip.schema.electrolyte import BoxSettings
+from aiida_mlip.schema.boxes import BoxSettings
 from aiida_mlip.science.liquids.compositions import components_of
 
 

@@ -16,7 +16,6 @@ from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
 
-from aiida_mlip.cli._profile import CACHED
 from aiida_mlip.computers.defaults import job_options
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.report.subject import Subject
@@ -37,7 +36,7 @@ def potential(architecture: str, *elements: str) -> PotentialData:
 
 @pytest.fixture(autouse=True)
 def _cached(aiida_profile) -> Iterator[None]:
-    with enable_caching(identifier=CACHED):
+    with enable_caching(identifier="aiida.calculations:mlip.property"):
         yield
 
 

@@ -15,7 +15,6 @@ from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
 
 from aiida_mlip.calculations.property import PropertyCalculation
-from aiida_mlip.cli._profile import CACHED
 from aiida_mlip.data.potential import PotentialData
 from aiida_mlip.schema.tasks import PARTIAL_FILE
 from aiida_mlip.workchains.property_base import PropertyBaseWorkChain, _folder_of_last_job
@@ -145,7 +144,7 @@ def test_a_job_out_of_time_is_continued_and_the_chain_comes_from_the_cache(run: 
     partial = json.loads(first.outputs.retrieved.base.repository.get_object_content(PARTIAL_FILE))["properties"]
     assert 0 < len(partial) < len(cells)
     assert all(done[name]["seconds"] == pytest.approx(record["seconds"]) for name, record in partial.items())
-    with enable_caching(identifier=CACHED):
+    with enable_caching(identifier="aiida.calculations:mlip.property"):
         again, other = run(cells)
     (job,) = jobs(other)
     assert job.base.caching.get_cache_source() == chain[-1].uuid

@@ -9,7 +9,7 @@ from aiida.engine import ExitCode, calcfunction
 
 from aiida_mlip.calculations.checks.wording import describe, refusal
 from aiida_mlip.data.dataset import DatasetData
-from aiida_mlip.schema.electrolyte import BoxSettings
+from aiida_mlip.schema.boxes import BoxSettings
 from aiida_mlip.science.keys import CONFIG_TYPE
 from aiida_mlip.science.liquids.boxes import problems_of_box
 from aiida_mlip.science.liquids.compositions import components_of
@@ -33,7 +33,7 @@ def build_box(settings: orm.Dict) -> DatasetData | ExitCode:
     :func:`~aiida_mlip.science.liquids.packing.pack`. Exit status 410: the molecules do not fit, or packmol failed;
     411: they came so close that they would be taken for bonded. The message says what to change.
 
-    :param settings: of :class:`~aiida_mlip.schema.electrolyte.BoxSettings`.
+    :param settings: of :class:`~aiida_mlip.schema.boxes.BoxSettings`.
     :raises ValueError: for a composition that makes no sense; :func:`check_box_settings` says so beforehand.
     """
     asked = BoxSettings(**settings.get_dict())

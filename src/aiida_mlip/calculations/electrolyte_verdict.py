@@ -10,8 +10,9 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mlip.calculations.electrolyte import STAGES
+from aiida_mlip.schema.boxes import BoxSettings
 from aiida_mlip.schema.dynamics import MDSettings, WalkerResult
-from aiida_mlip.schema.electrolyte import BoxSettings, ElectrolyteSettings
+from aiida_mlip.schema.electrolyte import ElectrolyteSettings
 from aiida_mlip.schema.liquid import WalkerFindings
 from aiida_mlip.science.liquids.boiling import Boiling
 from aiida_mlip.science.liquids.checks.duration import UNSURE

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from aiida_mlip.cli._launch_file import Identifier, LaunchFile, PwFile
+from aiida_mlip.schema.boxes import BoxSettings, Composition
 from aiida_mlip.schema.dispersion import Dispersion, DispersionStatement
-from aiida_mlip.schema.electrolyte import BoxSettings, Composition
 from aiida_mlip.science.models import StrictModel
 
 START_DENSITY = 1.1

@@ -6,23 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from aiida_mlip.schema.boxes import BoxSettings
 from aiida_mlip.schema.dynamics import NPT, Bussi, StopRules
 from aiida_mlip.schema.potential import Device, Dtype
 from aiida_mlip.science.models import StrictModel
 
 Kelvin = Annotated[float, Field(gt=0)]
-
-Composition = dict[str, int]
-"""Component (a known name such as 'EC', 'Li+', or a SMILES) -> number of molecules."""
-
-
-class BoxSettings(StrictModel):
-    """One box of a liquid."""
-
-    composition: Composition = Field(min_length=1, description="component -> number; charges must be balanced")
-    density: float = Field(gt=0, le=25, description="[g/cm^3]")
-    tolerance: float = Field(default=2.0, gt=0.5, le=5, description="smallest distance of two molecules' atoms [Å]")
-    seed: int = Field(default=1, ge=0)
 
 
 class VolumeScanSettings(StrictModel):

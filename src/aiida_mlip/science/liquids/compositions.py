@@ -93,7 +93,7 @@ def grid(
     :param compositions: name -> composition.
     :param densities: [g/cm^3].
     :return: ``<name>_d<density>_s<seed>`` -> ``composition``, ``density`` and ``seed``: keyword arguments of
-        :class:`~aiida_mlip.schema.electrolyte.BoxSettings`. The dot of a density is written ``p``; parts that do not
+        :class:`~aiida_mlip.schema.boxes.BoxSettings`. The dot of a density is written ``p``; parts that do not
         differ are left out of the names.
     """
     boxes: dict[str, dict[str, Any]] = {}
