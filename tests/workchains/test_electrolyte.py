@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,22 @@ def test_a_good_and_a_bad_potential_side_by_side(build) -> None:
     assert steps["gfn1_npt_checks"].inputs.liquid.md_folder.uuid == npt.outputs.remote_folder.uuid
     tests = ForceTestResult(**node.outputs.results["gfn1"]["force_tests"].get_dict())
     assert max(error.rmse for error in tests.errors) < 1e-6, "the reference is the same method"
+
+
+@pytest.mark.slow
+def test_a_mace_that_was_never_trained_lets_molecules_fall_apart(build, tmp_path) -> None:
+    script, target = Path(__file__).parents[1] / "tiny_mace.py", tmp_path / "untrained.model"
+    command = [sys.executable, str(script), str(target), "1=-13.6", "8=-430.0"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    potential = PotentialData(target, {**json.loads(done.stdout.splitlines()[-1]), "name": "untrained"})
+    dynamics = {**DYNAMICS, "temperatures": [600.0], "timestep": 1.0, "nvt_steps": 200, "npt_steps": 0, "nve_steps": 0}
+    node = run(build({"untrained": potential}, {"dynamics": dynamics, "force_tests": None}))
+    assert node.exit_status == 0, node.exit_message
+    verdict = node.outputs.verdict["potentials"]["untrained"]
+    assert verdict["answer"] == "unstable", verdict["sentence"]
+    (walker,) = node.outputs.results["untrained"]["nvt"]["walkers"].values()
+    assert {check["status"] for check in walker["checks"] if check["check"] == "molecules"} == {"fail"}
+    assert len(walker["events"]) > 0
 
 
 def test_what_was_run_before_comes_from_the_cache(build) -> None:
