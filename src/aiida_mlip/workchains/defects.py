@@ -21,6 +21,7 @@ from aiida_mlip.workchains.defects_inputs import (
 )
 from aiida_mlip.workchains.property_base import PropertyBaseWorkChain
 from aiida_mlip.workchains.reasons import reason_of
+from aiida_mlip.workchains.window import define_max_concurrent
 
 
 class Job(NamedTuple):
@@ -78,13 +79,7 @@ class DefectsWorkChain(WorkChain):
             help="Architecture -> worker, for potentials that need another Python environment.",
         )
         spec.input("reference", valid_type=orm.Dict, required=False, help="Content of your own reference file.")
-        spec.input(
-            "max_concurrent",
-            valid_type=orm.Int,
-            required=False,
-            serializer=orm.to_aiida_type,
-            help="Jobs at a time; without it, what the computer's file says.",
-        )
+        define_max_concurrent(spec)
         spec.inputs.validator = validate_defects
         spec.outline(
             cls.setup,

@@ -11,6 +11,7 @@ from aiida_mlip.workchains.electrolyte_inputs import settings_port, validate_ele
 from aiida_mlip.workchains.label import LabelWorkChain
 from aiida_mlip.workchains.liquid_base import LiquidBaseWorkChain
 from aiida_mlip.workchains.md_base import MDBaseWorkChain
+from aiida_mlip.workchains.window import define_max_concurrent
 
 
 def define_inputs(spec: ProcessSpec) -> None:
@@ -40,13 +41,7 @@ def define_inputs(spec: ProcessSpec) -> None:
     )
     spec.input("settings", valid_type=orm.Dict, **settings_port("settings"))
     _define_steps(spec)
-    spec.input(
-        "max_concurrent",
-        valid_type=orm.Int,
-        required=False,
-        serializer=orm.to_aiida_type,
-        help="Jobs at a time; without it, what the computer's file says.",
-    )
+    define_max_concurrent(spec)
     spec.inputs.validator = validate_electrolyte
 
 

@@ -15,13 +15,24 @@ import functools
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ToContext
+from aiida.engine import ProcessSpec, ToContext
 from plumpy import ProcessState
 
 from aiida_mlip.workchains.once import SubmitsOnce
 
 WINDOW = "window"
 """Entry of the context that holds the processes of the window while they run."""
+
+
+def define_max_concurrent(spec: ProcessSpec) -> None:
+    """Define the input ``max_concurrent``."""
+    spec.input(
+        "max_concurrent",
+        valid_type=orm.Int,
+        required=False,
+        serializer=orm.to_aiida_type,
+        help="Jobs at a time; without it, what the computer's file says.",
+    )
 
 
 class WindowedWorkChain(SubmitsOnce):

@@ -15,8 +15,7 @@ from ase import Atoms
 
 from aiida_mlip.schema.errors import ErrorKind, TaskError
 from aiida_mlip.schema.liquid import FINDINGS_FOLDER, LiquidSettings, WalkerFacts, WalkerFindings
-from aiida_mlip.science.datasets.canonical import read_extxyz, write_extxyz
-from aiida_mlip.science.datasets.errors import DatasetError
+from aiida_mlip.science.datasets.canonical import write_extxyz
 from aiida_mlip.science.dynamics.series import read_series
 from aiida_mlip.science.keys import CONFIG_TYPE, GROUP
 from aiida_mlip.science.liquids.checks import Run
@@ -28,6 +27,7 @@ from aiida_mlip.science.origin import Origin, set_origin
 from aiida_mlip.science.trajectory import TrajectoryError, read_trajectory
 from aiida_mlip.worker.context import Context
 from aiida_mlip.worker.dynamics.streams import postponed_signals
+from aiida_mlip.worker.given import frames_of
 from aiida_mlip.worker.runner import write_atomically
 from aiida_mlip.worker.settings import parse_settings
 
@@ -78,11 +78,7 @@ def run(context: Context) -> dict[str, Any]:
 
 def _starts(context: Context, settings: LiquidSettings) -> dict[str, Atoms]:
     """Return walker -> first configuration."""
-    try:
-        with context.path("structures").open(encoding="utf-8") as handle:
-            frames = list(read_extxyz(handle))
-    except (DatasetError, UnicodeDecodeError) as error:
-        raise TaskError(ErrorKind.INPUT, f"files['structures']: {error}.", "Export the data set again.") from error
+    frames = frames_of(context, "structures")
     for name, facts in settings.walkers.items():
         if facts.structure >= len(frames):
             raise TaskError(
