@@ -114,7 +114,7 @@ class Builder:
     def judge(self, name: str) -> None:
         """Store the verdict on a potential."""
         seen = {(stage, walker): one for (owner, stage, walker), one in self.seen.items() if owner == name}
-        dispersion = "added: D3(BJ)-PBE" if name == GOOD else "unknown"
+        dispersion = "D3(BJ)-PBE added" if name == GOOD else "unknown"
         self.verdicts[name] = self.simmered.verdict(name, seen, self.tests.get(name), dispersion)
         step = self.graphs.start(orm.CalcFunctionNode, "judge_potential", {"settings": self.settings},
                                  caller=self.chain, step=f"{name}_verdict")  # fmt: skip

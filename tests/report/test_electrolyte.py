@@ -150,7 +150,7 @@ def test_what_failed_is_listed_with_its_place(page):
     assert "A claim of stability needs: 150 ps at constant pressure and 300 K" in text
     assert "Another temperature ✖ fail" in text
     assert f"{BAD} ✖ unstable Dispersion: not known" in text
-    assert f"{GOOD} ? inconclusive Dispersion: added: D3(BJ)-PBE." in text
+    assert f"{GOOD} ? inconclusive Dispersion: D3(BJ)-PBE added." in text
 
 
 def test_reactions_are_named_drawn_and_counted(page, builder):

@@ -14,7 +14,7 @@ from aiida_mlip.computers.defaults import max_concurrent
 from aiida_mlip.science.liquids.force_results import ForceTestResult
 from aiida_mlip.workchains.electrolyte_builder import electrolyte_builder
 from aiida_mlip.workchains.electrolyte_spec import define_inputs, define_outcome
-from aiida_mlip.workchains.electrolyte_steps import ElectrolyteSteps, NoResultError, dispersion_of
+from aiida_mlip.workchains.electrolyte_steps import ElectrolyteSteps, NoResultError
 
 _EXITS = {
     "box": "ERROR_BOXES_FAILED",
@@ -157,7 +157,7 @@ class ElectrolyteWorkChain(ElectrolyteSteps):
             outcome = orm.Dict(
                 {
                     "potential": name,
-                    "dispersion": dispersion_of(potential),
+                    "dispersion": potential.info.dispersion_words,
                     "failed_steps": self.failed_steps_of(name),
                 }
             )

@@ -34,12 +34,6 @@ class NoResultError(Exception):
     """A calcfunction gave no result; the text says why."""
 
 
-def dispersion_of(potential: PotentialData) -> str:
-    """Return what is known of the dispersion of a potential, e.g. ``added: D3(BJ)-PBE``."""
-    info = potential.info
-    return f"added: {info.dispersion.title}" if info.dispersion is not None else str(info.dispersion_statement)
-
-
 def call(function: Any, *args: Any, **kwargs: Any) -> Any:
     """Return the outputs of a calcfunction.
 

@@ -151,7 +151,7 @@ class PotentialVerdict(StrictModel):
     """The verdict on one potential."""
 
     potential: str
-    dispersion: str = Field(default="unknown", description="included, none, unknown, or 'added: D3(BJ)-PBE'")
+    dispersion: str = Field(default="unknown", description="included, none, unknown, or 'D3(BJ)-PBE added'")
     answer: Answer
     sentence: str
     reasons: tuple[Reason, ...] = Field(default=(), description="what failed; the clearest first")
