@@ -12,9 +12,6 @@ from aiida_mlip.report.numbers import plural, significant
 from aiida_mlip.report.subject import Subject
 from aiida_mlip.science.liquids.findings import Status, worst
 
-TAGS = {"stable": "better", "unstable": "worse", "inconclusive": "warn"}
-"""Answer -> colour of its tag."""
-
 MOST_CARDS = 4
 """Potentials that have a card."""
 
